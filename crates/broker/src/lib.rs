@@ -1,0 +1,1 @@
+//! The broker's services as one state machine without a runtime.

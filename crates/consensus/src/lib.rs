@@ -1,0 +1,1 @@
+//! One Raft group whose log is the message log.

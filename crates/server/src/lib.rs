@@ -1,0 +1,1 @@
+//! The server process: roles, configuration, real disk, clock and network.

@@ -1,0 +1,1 @@
+//! The deterministic simulator: seeded scheduler, virtual disk and clock, faults and workloads.

@@ -1,0 +1,5 @@
+//! Everything of a broker group that is on disk: the message log, what is derived from it (consume queue units
+//! and key index), snapshots and the little that is not in the log; and recovery. Over the [`disk::Disk`] trait, so that the
+//! simulator runs the same code on a disk that fails.
+
+pub mod disk;

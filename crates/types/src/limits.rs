@@ -1,0 +1,24 @@
+//! Limits of the protocol, with their reasons. Sources: Apache RocketMQ's `Validators`, `MessageStoreConfig`
+//! and `MessageDecoder`.
+
+/// Longest topic name a client may create, in bytes.
+pub const TOPIC_LEN: usize = 127;
+/// Longest topic name with a `%RETRY%` or `%DLQ%` prefix, in bytes.
+pub const DERIVED_TOPIC_LEN: usize = 255;
+/// Longest consumer or producer group name, in bytes (`Validators.CHARACTER_MAX_LENGTH`).
+pub const GROUP_LEN: usize = 255;
+/// Largest message body by default (`maxMessageSize`), in bytes.
+pub const BODY_LEN: usize = 4 * 1024 * 1024;
+/// Longest encoded properties string: its length is stored in a signed 16-bit field.
+pub const PROPERTIES_LEN: usize = i16::MAX as usize;
+/// Most queues a topic may have.
+pub const QUEUES: u32 = 1024;
+/// Most messages that one lookup by key returns (`maxMsgsNumBatch`).
+pub const QUERY_RESULTS: usize = 64;
+/// Most messages in one pull answer from memory (`maxTransferCountOnMessageInMemory`).
+pub const PULL_MESSAGES: usize = 32;
+/// Most bytes in one pull answer (`maxTransferBytesOnMessageInMemory`); one message is always returned.
+pub const PULL_BYTES: usize = 256 * 1024;
+
+// A message of the largest size must fit into one remoting frame of 16 MiB.
+const _: () = assert!(BODY_LEN + PROPERTIES_LEN + DERIVED_TOPIC_LEN < 16 * 1024 * 1024);

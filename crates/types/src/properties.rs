@@ -1,0 +1,113 @@
+//! The properties string of a message: `name \x01 value \x02`, repeated (RocketMQ's
+//! `MessageDecoder.messageProperties2String`).
+
+/// Separates a name from its value.
+pub const NAME_VALUE_SEPARATOR: char = '\u{1}';
+/// Ends a property.
+pub const PROPERTY_SEPARATOR: char = '\u{2}';
+
+/// Space-separated business keys.
+pub const KEYS: &str = "KEYS";
+/// The tag.
+pub const TAGS: &str = "TAGS";
+/// The client's unique message id.
+pub const UNIQ_KEY: &str = "UNIQ_KEY";
+/// Whether the sender waits for the store.
+pub const WAIT: &str = "WAIT";
+/// Name of the cluster that stored the message.
+pub const CLUSTER: &str = "CLUSTER";
+/// Region of the server.
+pub const MSG_REGION: &str = "MSG_REGION";
+/// Whether clients trace the message.
+pub const TRACE_ON: &str = "TRACE_ON";
+/// Delay level of a delayed message.
+pub const DELAY: &str = "DELAY";
+/// `true` on a half message.
+pub const TRAN_MSG: &str = "TRAN_MSG";
+/// Set by servers on delivery by POP; removed when a client supplies it.
+pub const POP_CK: &str = "POP_CK";
+/// The timer properties, which ask for delivery at a later time.
+pub const TIMER: [&str; 3] = ["TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS"];
+
+/// The pairs of a properties string, in order. Malformed pairs (no separator, empty name or value) are
+/// skipped as RocketMQ's parser does.
+pub fn iter(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split(PROPERTY_SEPARATOR)
+        .filter_map(|pair| pair.split_once(NAME_VALUE_SEPARATOR))
+        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
+}
+
+/// The value of the first property called `name`.
+pub fn get<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    iter(text).find(|(n, _)| *n == name).map(|(_, v)| v)
+}
+
+/// Appends one property, ending an unterminated predecessor first.
+pub fn push(text: &mut String, name: &str, value: &str) {
+    if !text.is_empty() && !text.ends_with(PROPERTY_SEPARATOR) {
+        text.push(PROPERTY_SEPARATOR);
+    }
+    text.push_str(name);
+    text.push(NAME_VALUE_SEPARATOR);
+    text.push_str(value);
+    text.push(PROPERTY_SEPARATOR);
+}
+
+/// What the store derives from a message's properties.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Lookup<'a> {
+    /// TAGS.
+    pub tags: Option<&'a str>,
+    /// KEYS, still joined by spaces.
+    pub keys: Option<&'a str>,
+    /// UNIQ_KEY.
+    pub uniq_key: Option<&'a str>,
+}
+
+impl<'a> Lookup<'a> {
+    /// Reads the three properties in one pass.
+    pub fn parse(text: &'a str) -> Self {
+        let mut found = Self::default();
+        for (name, value) in iter(text) {
+            match name {
+                TAGS => found.tags = found.tags.or(Some(value)),
+                KEYS => found.keys = found.keys.or(Some(value)),
+                UNIQ_KEY => found.uniq_key = found.uniq_key.or(Some(value)),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Every text under which the message can be found: UNIQ_KEY, then each item of KEYS.
+    pub fn lookup_keys(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let keys = self.keys.unwrap_or("");
+        self.uniq_key.into_iter().chain(keys.split(' ').filter(|key| !key.is_empty()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn malformed_pairs_are_skipped() {
+        let text = "A\u{1}1\u{2}junk\u{2}\u{1}x\u{2}B\u{1}\u{2}C\u{1}3";
+        assert_eq!(iter(text).collect::<Vec<_>>(), [("A", "1"), ("C", "3")]);
+    }
+
+    #[test]
+    fn push_ends_an_open_predecessor() {
+        let mut text = "A\u{1}1".to_owned();
+        push(&mut text, "B", "2");
+        assert_eq!(iter(&text).collect::<Vec<_>>(), [("A", "1"), ("B", "2")]);
+    }
+
+    #[test]
+    fn lookup_keys_are_the_unique_key_and_every_business_key() {
+        let text = "KEYS\u{1}k1  k2\u{2}UNIQ_KEY\u{1}u\u{2}TAGS\u{1}t\u{2}";
+        let lookup = Lookup::parse(text);
+        assert_eq!(lookup.lookup_keys().collect::<Vec<_>>(), ["u", "k1", "k2"]);
+        assert_eq!(lookup.tags, Some("t"));
+    }
+}
