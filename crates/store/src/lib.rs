@@ -2,4 +2,7 @@
 //! and key index), snapshots and the little that is not in the log; and recovery. Over the [`disk::Disk`] trait, so that the
 //! simulator runs the same code on a disk that fails.
 
+pub mod aligned;
 pub mod disk;
+pub mod log;
+pub mod meta;

@@ -1,0 +1,310 @@
+//! Recovery: reads the log from a known mark to its end, and tells a torn tail from a damaged middle (P4).
+//!
+//! Every entry carries the commit index its leader knew. A bad frame at or below the commit index of *any*
+//! valid later frame, or of the meta file's watermark, was acknowledged: that is damage and is never cut. A bad
+//! frame above all of them is the window that was in flight when the process ended: a group of one cuts there.
+
+use std::io;
+
+use bytes::Bytes;
+use steadfast_types::{LogIndex, LogOffset};
+
+use super::frame::{Entry, FRAME_HEADER_LEN, FrameError, FrameHeader, frame_len};
+use super::layout::{Layout, Mark};
+use super::segment::{HeaderError, SEGMENT_HEADER_LEN, SegmentHeader, segment_bases, segment_path};
+use crate::disk::{Disk, DiskFile, Mode};
+
+/// What to scan.
+#[derive(Debug, Clone, Copy)]
+pub struct Scan {
+    /// How the log is cut into segments.
+    pub layout: Layout,
+    /// Identity of the group, as its segments name it.
+    pub group: u64,
+    /// Where to begin: the mark of a verified snapshot, or the default for the beginning of the log.
+    pub from: Mark,
+    /// Highest index known to be committed from outside the log.
+    pub watermark: LogIndex,
+}
+
+/// One entry found.
+#[derive(Debug, Clone)]
+pub struct Scanned {
+    /// The entry.
+    pub entry: Entry,
+    /// Log offset of its payload's first byte.
+    pub payload_at: LogOffset,
+    /// Ordinal numbers of its records whose bytes are damaged; they were acknowledged.
+    pub damaged: Vec<usize>,
+}
+
+/// An acknowledged entry that cannot be read any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The entry.
+    pub index: LogIndex,
+    /// Where its frame should be.
+    pub at: LogOffset,
+    /// The file.
+    pub file: String,
+    /// What is wrong with it.
+    pub cause: FrameError,
+    /// Highest index that is known to have been committed.
+    pub committed: LogIndex,
+}
+
+/// Why a scan ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// The disk refused.
+    #[error("reading {file} failed: {source}")]
+    Disk {
+        /// The file.
+        file: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Acknowledged data is damaged in a way that loses track of what it was.
+    #[error(
+        "entry {} at log offset {} in {} is damaged ({}), but entries up to {} were acknowledged",
+        .0.index, .0.at, .0.file, .0.cause, .0.committed
+    )]
+    Damaged(Damage),
+    /// The file belongs to another group.
+    #[error("{file} belongs to group {found:#018x}, this data directory to {expected:#018x}")]
+    WrongGroup {
+        /// The file.
+        file: String,
+        /// Group in the file.
+        found: u64,
+        /// Group of the directory.
+        expected: u64,
+    },
+    /// Written by a later version.
+    #[error("{file} has format version {found}, this server knows {known}; use a newer server")]
+    NewerFormat {
+        /// The file.
+        file: String,
+        /// Version in the file.
+        found: u32,
+        /// Newest known version.
+        known: u32,
+    },
+}
+
+/// Visits every entry after `scan.from` and returns where the log ends. Nothing is written; a new writer simply
+/// continues at the mark, over whatever was cut.
+pub fn scan<D: Disk>(disk: &D, scan: Scan, mut visit: impl FnMut(Scanned)) -> Result<Mark, ScanError> {
+    let bases =
+        segment_bases(disk).map_err(|source| ScanError::Disk { file: super::DIR.to_owned(), source })?;
+    let mut walk = Walk { disk, scan, bases, mark: scan.from, open: None };
+    loop {
+        match walk.next()? {
+            Step::Entry(found) => visit(found),
+            Step::End => return Ok(walk.mark),
+        }
+    }
+}
+
+enum Step {
+    Entry(Scanned),
+    End,
+}
+
+struct Walk<'a, D: Disk> {
+    disk: &'a D,
+    scan: Scan,
+    bases: Vec<LogOffset>,
+    mark: Mark,
+    open: Option<SegmentBytes<D::File>>,
+}
+
+impl<D: Disk> Walk<'_, D> {
+    fn next(&mut self) -> Result<Step, ScanError> {
+        let layout = self.scan.layout;
+        let base = layout.base_of(self.mark.end);
+        let cause = if self.mark.end > base {
+            match self.read_frame(base, self.mark.end)? {
+                Ok(found) => return Ok(Step::Entry(found)),
+                Err(cause) => cause,
+            }
+        } else {
+            FrameError::Absent
+        };
+        // The next frame may have opened the next segment.
+        let next = if self.mark.end > base { base + layout.segment_size } else { base };
+        if let Some(header) = self.segment_header(next)?
+            && header.first_index == self.mark.index.next()
+            && header.chain == self.mark.chain
+            && let Ok(found) = self.read_frame(next, next + SEGMENT_HEADER_LEN as u64)?
+        {
+            return Ok(Step::Entry(found));
+        }
+        self.end_or_damage(base, cause)
+    }
+
+    /// Reads the frame that should be at `at`. The inner error is a frame that does not count as it stands.
+    fn read_frame(
+        &mut self,
+        base: LogOffset,
+        at: LogOffset,
+    ) -> Result<Result<Scanned, FrameError>, ScanError> {
+        let (mark, layout) = (self.mark, self.scan.layout);
+        let Some(segment) = self.segment(base)? else { return Ok(Err(FrameError::Absent)) };
+        let Some(header) = segment.header_at(at)? else { return Ok(Err(FrameError::Absent)) };
+        let header = match header {
+            Ok(header) => header,
+            Err(FrameError::Version(found)) => return Err(segment.newer(u32::from(found))),
+            Err(cause) => return Ok(Err(cause)),
+        };
+        if header.at != at || header.index != mark.index.next() || !header.follows(mark.chain) {
+            return Ok(Err(FrameError::Absent));
+        }
+        let end = at + frame_len(header.payload_len);
+        if end.get() - base.get() > layout.segment_size {
+            return Ok(Err(FrameError::Header));
+        }
+        let Some(payload) = segment.bytes(at + FRAME_HEADER_LEN as u64, header.payload_len)? else {
+            return Ok(Err(FrameError::Head));
+        };
+        let (entry, damaged) = match header.check(Bytes::copy_from_slice(payload)) {
+            Ok(checked) => checked,
+            Err(cause) => return Ok(Err(cause)),
+        };
+        if !damaged.is_empty() && self.committed_after(base, at)? < header.index {
+            return Ok(Err(FrameError::Head));
+        }
+        self.mark = Mark { index: header.index, end, chain: header.chain };
+        Ok(Ok(Scanned { entry, payload_at: at + FRAME_HEADER_LEN as u64, damaged }))
+    }
+
+    fn end_or_damage(&mut self, base: LogOffset, cause: FrameError) -> Result<Step, ScanError> {
+        let (index, at) = (self.mark.index.next(), self.mark.end);
+        let committed = self.committed_after(base, at)?;
+        if committed < index {
+            return Ok(Step::End);
+        }
+        Err(ScanError::Damaged(Damage { index, at, file: segment_path(base), cause, committed }))
+    }
+
+    /// Highest commit index of any valid frame header after `at`, or of the watermark.
+    fn committed_after(&mut self, base: LogOffset, at: LogOffset) -> Result<LogIndex, ScanError> {
+        let mut committed = self.scan.watermark;
+        let later: Vec<LogOffset> = self.bases.iter().copied().filter(|b| *b >= base).collect();
+        for segment_base in later {
+            let from = if segment_base == base { at } else { segment_base + SEGMENT_HEADER_LEN as u64 };
+            let Some(mut segment) = SegmentBytes::open(self.disk, segment_base)? else { continue };
+            committed = committed.max(segment.highest_commit(from)?);
+        }
+        Ok(committed)
+    }
+
+    fn segment_header(&mut self, base: LogOffset) -> Result<Option<SegmentHeader>, ScanError> {
+        let group = self.scan.group;
+        let Some(segment) = self.segment(base)? else { return Ok(None) };
+        let file = segment.path.clone();
+        let Some(block) = segment.bytes(base, SEGMENT_HEADER_LEN)? else { return Ok(None) };
+        match SegmentHeader::decode(block) {
+            Ok(header) if header.base != base => Ok(None),
+            Ok(header) if header.group != group => {
+                Err(ScanError::WrongGroup { file, found: header.group, expected: group })
+            }
+            Ok(header) => Ok(Some(header)),
+            Err(HeaderError::Version(found)) => Err(segment.newer(found)),
+            Err(HeaderError::Invalid) => Ok(None),
+        }
+    }
+
+    fn segment(&mut self, base: LogOffset) -> Result<Option<&mut SegmentBytes<D::File>>, ScanError> {
+        if self.open.as_ref().is_none_or(|open| open.base != base) {
+            self.open = if self.bases.contains(&base) { SegmentBytes::open(self.disk, base)? } else { None };
+        }
+        Ok(self.open.as_mut())
+    }
+}
+
+/// A segment file read through a window.
+struct SegmentBytes<F> {
+    file: F,
+    path: String,
+    base: LogOffset,
+    len: u64,
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+impl<F: DiskFile> SegmentBytes<F> {
+    const WINDOW: usize = 2 * 1024 * 1024;
+
+    fn open<D: Disk<File = F>>(disk: &D, base: LogOffset) -> Result<Option<Self>, ScanError> {
+        let path = segment_path(base);
+        let opened = disk.open(&path, Mode::Read).and_then(|file| file.len().map(|len| (file, len)));
+        match opened {
+            Ok((file, len)) => Ok(Some(Self { file, path, base, len, window: Vec::new(), window_at: 0 })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(ScanError::Disk { file: path, source }),
+        }
+    }
+
+    fn newer(&self, found: u32) -> ScanError {
+        ScanError::NewerFormat { file: self.path.clone(), found, known: super::segment::VERSION }
+    }
+
+    /// `len` bytes at log offset `at`, None past the end of the file.
+    fn bytes(&mut self, at: LogOffset, len: usize) -> Result<Option<&[u8]>, ScanError> {
+        let within = at.get() - self.base.get();
+        if within + len as u64 > self.len {
+            return Ok(None);
+        }
+        let held = self.window_at..self.window_at + self.window.len() as u64;
+        if within < held.start || within + len as u64 > held.end {
+            let want = (Self::WINDOW.max(len) as u64).min(self.len - within) as usize;
+            self.window.resize(want, 0);
+            self.window_at = within;
+            let read = self.file.read_at(&mut self.window, within);
+            let read = read.map_err(|source| ScanError::Disk { file: self.path.clone(), source })?;
+            self.window.truncate(read);
+            if read < len {
+                return Ok(None);
+            }
+        }
+        let start = (within - self.window_at) as usize;
+        Ok(Some(&self.window[start..start + len]))
+    }
+
+    #[allow(clippy::type_complexity)] // outer: disk, middle: end of file, inner: the frame
+    fn header_at(&mut self, at: LogOffset) -> Result<Option<Result<FrameHeader, FrameError>>, ScanError> {
+        let bytes = self.bytes(at, FRAME_HEADER_LEN)?;
+        Ok(bytes.and_then(<[u8]>::first_chunk).map(FrameHeader::decode))
+    }
+
+    /// Highest commit index of any header at or after `from` that vouches for itself and for its place.
+    fn highest_commit(&mut self, from: LogOffset) -> Result<LogIndex, ScanError> {
+        const STEP: usize = 1024 * 1024;
+        let mut highest = LogIndex::ZERO;
+        let mut at = from;
+        let end = self.base + self.len;
+        while at + FRAME_HEADER_LEN as u64 <= end {
+            let len = STEP.min((end.get() - at.get()) as usize);
+            let Some(bytes) = self.bytes(at, len)? else { break };
+            for within in (0..=len - FRAME_HEADER_LEN).step_by(8) {
+                // Most of what is scanned is zeroes or message bytes: the first byte settles nearly all of it.
+                if bytes[within] != b'S' {
+                    continue;
+                }
+                let Some(header) = bytes[within..].first_chunk() else { break };
+                if let Ok(header) = FrameHeader::decode(header)
+                    && header.at == at + within as u64
+                {
+                    highest = highest.max(header.commit);
+                }
+            }
+            if len < STEP {
+                break;
+            }
+            // Overlap, so that a header across the boundary is seen.
+            at = at + (STEP - FRAME_HEADER_LEN) as u64;
+        }
+        Ok(highest)
+    }
+}
