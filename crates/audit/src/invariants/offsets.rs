@@ -1,0 +1,94 @@
+//! O: one offset of a queue, and one offset of a log, never names two messages, whoever says so and whenever;
+//! and a queue has a message at each of its offsets.
+
+use std::collections::BTreeMap;
+
+use steadfast_types::{LogOffset, QueueOffset};
+
+use super::{Findings, Run, place};
+use crate::verdict::Invariant::Offsets;
+use crate::{MessageId, Name, Place, Queue};
+
+pub(super) fn check(run: &Run<'_>, findings: &mut Findings) {
+    let mut claims = claims(run);
+    claims.sort();
+    claims.dedup();
+    queue_offsets(&claims, findings);
+    log_offsets(&claims, findings);
+    for (queue, content) in &run.state.queues {
+        let offsets: Vec<_> = content.messages.iter().map(|found| found.offset).collect();
+        holes(queue, content.min, content.max, offsets, findings);
+    }
+}
+
+type Claim<'a> = (Place, &'a MessageId);
+
+/// Everything that acknowledgements, consumers and the full read said about places.
+fn claims<'a>(run: &Run<'a>) -> Vec<Claim<'a>> {
+    let mut all = Vec::new();
+    for (queue, offsets) in &run.ledger.queues {
+        for (offset, claims) in offsets {
+            for claim in claims {
+                let place = Place { queue: queue.clone(), offset: *offset, log_offset: claim.log_offset };
+                all.push((place, &claim.id));
+            }
+        }
+    }
+    for (queue, content) in &run.state.queues {
+        all.extend(content.messages.iter().map(|found| (place(queue, found), &found.id)));
+    }
+    all
+}
+
+fn queue_offsets(claims: &[Claim<'_>], findings: &mut Findings) {
+    for pair in claims.windows(2) {
+        let [(first, a), (second, b)] = pair else { continue };
+        let same_offset = first.queue == second.queue && first.offset == second.offset;
+        if same_offset && a != b {
+            let text = format!("{first} named message {a}, and {second} message {b}");
+            findings.add(Offsets, &[a, b], Some(first.clone()), text);
+        }
+    }
+}
+
+fn log_offsets(claims: &[Claim<'_>], findings: &mut Findings) {
+    let mut seen: BTreeMap<(&Name, LogOffset), &Claim<'_>> = BTreeMap::new();
+    for claim in claims {
+        let (place, id) = claim;
+        let (other_place, other) = seen.entry((&place.queue.broker, place.log_offset)).or_insert(claim);
+        let same_queue_offset = (&other_place.queue, other_place.offset) == (&place.queue, place.offset);
+        if other != id && !same_queue_offset {
+            let text =
+                format!("log offset {} named {other} at {other_place} and {id} at {place}", place.log_offset);
+            findings.add(Offsets, &[other, id], Some(place.clone()), text);
+        }
+    }
+}
+
+fn holes(
+    queue: &Queue,
+    min: QueueOffset,
+    max: QueueOffset,
+    mut offsets: Vec<QueueOffset>,
+    findings: &mut Findings,
+) {
+    let read = offsets.len();
+    offsets.sort();
+    offsets.dedup();
+    if offsets.len() < read {
+        let text = format!("a read of {queue} returned {} offsets more than once", read - offsets.len());
+        findings.add(Offsets, &[], None, text);
+    }
+    let end = offsets.last().map_or(min, |last| last.next());
+    if end > max {
+        findings.add(Offsets, &[], None, format!("{queue} ends at {max} but has messages up to {end}"));
+    }
+    let mut expected = min;
+    for offset in offsets.into_iter().chain([max]) {
+        if offset > expected {
+            let text = format!("{queue} has no message at offsets {expected} up to {offset}");
+            findings.add(Offsets, &[], None, text);
+        }
+        expected = offset.next();
+    }
+}
