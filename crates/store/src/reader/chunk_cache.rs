@@ -1,0 +1,130 @@
+//! The least recently used chunks of the log, dropped first when a budget of bytes is exceeded.
+//!
+//! A chunk enters on the second time that something of it is wanted: reads that are scattered over the log take
+//! their record alone and do not push out what a backlog is read from. Of a chunk wanted once only a mark is kept.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+
+/// Bytes in a whole chunk, and the alignment of its position in the segment.
+pub(super) const CHUNK: u64 = 512 * 1024;
+/// What a mark counts against the budget.
+const MARK_COST: usize = 1024;
+/// Whatever the budget, a few chunks stay, so that no chunk is read again for each of its records.
+const BUDGET_MIN: usize = 4 * CHUNK as usize;
+
+/// Names a chunk of an open segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ChunkKey {
+    /// Id of the opened segment.
+    pub(super) segment: u64,
+    /// Number of the chunk in the segment.
+    pub(super) number: u64,
+}
+
+/// Answer of a look-up.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The chunk, as long as was needed or longer.
+    Chunk(Bytes),
+    /// It was wanted before and is not here, or too short.
+    WantedBefore,
+    /// It was not wanted lately; from now on it was.
+    Unknown,
+}
+
+/// See the module's page. The lock is held for look-ups only, never while the disk works.
+pub(super) struct ChunkCache {
+    budget: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    slots: BTreeMap<ChunkKey, Slot>,
+    /// The same keys by the time of their last use.
+    by_use: BTreeMap<u64, ChunkKey>,
+    clock: u64,
+    cost: usize,
+}
+
+struct Slot {
+    /// Empty for a mark.
+    chunk: Bytes,
+    last_use: u64,
+}
+
+impl ChunkCache {
+    pub(super) fn new(budget: usize) -> Self {
+        Self { budget: budget.max(BUDGET_MIN), state: Mutex::default() }
+    }
+
+    /// The chunk if at least `need` bytes of it are here. It counts as used, and as wanted.
+    pub(super) fn find(&self, key: ChunkKey, need: usize) -> Found {
+        let mut state = self.lock();
+        let Some(slot) = state.slots.get(&key) else {
+            state.put(key, Bytes::new(), self.budget);
+            return Found::Unknown;
+        };
+        let chunk = slot.chunk.clone();
+        state.touch(key);
+        if chunk.len() >= need { Found::Chunk(chunk) } else { Found::WantedBefore }
+    }
+
+    /// Keeps a chunk, unless a longer part of it is here already.
+    pub(super) fn insert(&self, key: ChunkKey, chunk: Bytes) {
+        let mut state = self.lock();
+        if state.slots.get(&key).is_none_or(|slot| slot.chunk.len() < chunk.len()) {
+            state.put(key, chunk, self.budget);
+        }
+    }
+
+    /// Drops all chunks of a segment.
+    pub(super) fn forget(&self, segment: u64) {
+        let mut state = self.lock();
+        let range = ChunkKey { segment, number: 0 }..=ChunkKey { segment, number: u64::MAX };
+        let keys: Vec<ChunkKey> = state.slots.range(range).map(|(key, _)| *key).collect();
+        keys.into_iter().for_each(|key| state.remove(key));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere leaves at worst a cost that is off by one chunk.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn put(&mut self, key: ChunkKey, chunk: Bytes, budget: usize) {
+        self.remove(key);
+        self.cost += cost(&chunk);
+        self.slots.insert(key, Slot { chunk, last_use: 0 });
+        self.touch(key);
+        while self.cost > budget
+            && let Some((_, oldest)) = self.by_use.first_key_value()
+        {
+            self.remove(*oldest);
+        }
+    }
+
+    fn touch(&mut self, key: ChunkKey) {
+        if let Some(slot) = self.slots.get_mut(&key) {
+            self.clock += 1;
+            self.by_use.remove(&slot.last_use);
+            self.by_use.insert(self.clock, key);
+            slot.last_use = self.clock;
+        }
+    }
+
+    fn remove(&mut self, key: ChunkKey) {
+        if let Some(slot) = self.slots.remove(&key) {
+            self.by_use.remove(&slot.last_use);
+            self.cost -= cost(&slot.chunk);
+        }
+    }
+}
+
+fn cost(chunk: &Bytes) -> usize {
+    chunk.len() + MARK_COST
+}
