@@ -1,0 +1,298 @@
+//! The name server as its peers see it: requests in, answers out.
+
+use std::collections::BTreeMap;
+
+use steadfast_namesrv::{Gone, Namesrv, ORDER_TOPIC_CONFIG, Registration, Rejected, Response, Source};
+use steadfast_wire::body::{
+    Body, ClusterInfo, DataVersion, KVTable, RegisterBrokerBody, TopicConfig, TopicList, TopicRouteData,
+};
+use steadfast_wire::code::{request, response};
+use steadfast_wire::header::{ExtFields, Header};
+
+const CONN: u64 = 7;
+
+fn ask(server: &mut Namesrv, code: i32, fields: &[(&'static str, &'static str)]) -> Response {
+    send(server, 0, CONN, code, fields, &[])
+}
+
+fn send(
+    server: &mut Namesrv,
+    now: u64,
+    conn: u64,
+    code: i32,
+    fields: &[(&'static str, &'static str)],
+    body: &[u8],
+) -> Response {
+    let header =
+        Header { ext: fields.iter().copied().collect::<ExtFields<'_>>(), ..Header::request(code, 42) };
+    let answer = server.handle(now, conn, &header, body);
+    assert_eq!(answer.header.opaque, 42);
+    assert!(answer.header.is_response());
+    answer
+}
+
+fn remark(answer: &Response) -> &str {
+    answer.header.remark.as_deref().unwrap_or_default()
+}
+
+fn topics(names: &[&str]) -> BTreeMap<String, TopicConfig> {
+    let config = |name: &&str| TopicConfig { topic_name: (*name).to_owned(), ..TopicConfig::default() };
+    names.iter().map(|name| ((*name).to_owned(), config(name))).collect()
+}
+
+fn body(names: &[&str], state_version: i64) -> Vec<u8> {
+    let mut body = RegisterBrokerBody::default();
+    body.topic_config_serialize_wrapper.topic_config_table = topics(names);
+    body.topic_config_serialize_wrapper.data_version.state_version = state_version;
+    body.encode()
+}
+
+const BROKER: [(&str, &str); 5] = [
+    ("brokerName", "broker-a"),
+    ("brokerAddr", "10.0.0.1:10911"),
+    ("clusterName", "DefaultCluster"),
+    ("haServerAddr", "10.0.0.1:10912"),
+    ("brokerId", "0"),
+];
+
+fn fields(changes: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
+    [&BROKER, changes].concat()
+}
+
+fn register(
+    server: &mut Namesrv,
+    now: u64,
+    conn: u64,
+    changes: &[(&'static str, &'static str)],
+    body: &[u8],
+) -> Response {
+    send(server, now, conn, request::REGISTER_BROKER, &fields(changes), body)
+}
+
+fn route(server: &mut Namesrv, topic: &'static str) -> Option<TopicRouteData> {
+    let answer = ask(server, request::GET_ROUTEINFO_BY_TOPIC, &[("topic", topic)]);
+    (answer.header.code == response::SUCCESS).then(|| TopicRouteData::decode(&answer.body).expect("a route"))
+}
+
+#[test]
+fn a_registered_broker_is_found_by_topic_and_cluster() {
+    let mut server = Namesrv::new();
+    let answer = register(&mut server, 0, CONN, &[], &body(&["orders", "TBW102"], 0));
+    assert_eq!(answer.header.code, response::SUCCESS);
+
+    let answer = ask(
+        &mut server,
+        request::GET_ROUTEINFO_BY_TOPIC,
+        &[("topic", "orders"), ("acceptStandardJsonOnly", "true")],
+    );
+    let expected = r#"{"brokerDatas":[{"brokerAddrs":{"0":"10.0.0.1:10911"},"brokerName":"broker-a","cluster":"DefaultCluster","enableActingMaster":false}],"filterServerTable":{},"queueDatas":[{"brokerName":"broker-a","perm":6,"readQueueNums":16,"topicSysFlag":0,"writeQueueNums":16}]}"#;
+    assert_eq!(std::str::from_utf8(&answer.body).unwrap(), expected);
+
+    let answer = ask(&mut server, request::GET_BROKER_CLUSTER_INFO, &[]);
+    let info = ClusterInfo::decode(&answer.body).unwrap();
+    assert_eq!(info.cluster_addr_table["DefaultCluster"], ["broker-a"]);
+    assert_eq!(info.broker_addr_table["broker-a"].broker_addrs[&0], "10.0.0.1:10911");
+
+    for (code, fields) in [
+        (request::GET_ALL_TOPIC_LIST_FROM_NAMESERVER, &[][..]),
+        (request::GET_TOPICS_BY_CLUSTER, &[("cluster", "DefaultCluster")]),
+    ] {
+        let answer = ask(&mut server, code, fields);
+        assert_eq!(TopicList::decode(&answer.body).unwrap().topic_list, ["TBW102", "orders"]);
+    }
+}
+
+#[test]
+fn the_refusal_of_an_unknown_topic_tells_cause_and_cure() {
+    let mut server = Namesrv::new();
+    let fields = [("topic", "orders")];
+    let answer = ask(&mut server, request::GET_ROUTEINFO_BY_TOPIC, &fields);
+    assert_eq!(answer.header.code, response::TOPIC_NOT_EXIST);
+    assert!(remark(&answer).contains("orders: no broker is registered"), "{answer:?}");
+    register(&mut server, 0, CONN, &[], &body(&["a", "b"], 0));
+    let answer = ask(&mut server, request::GET_ROUTEINFO_BY_TOPIC, &fields);
+    assert_eq!(answer.header.code, response::TOPIC_NOT_EXIST);
+    assert!(remark(&answer).contains("updateTopic"), "{answer:?}");
+}
+
+#[test]
+fn a_damaged_or_compressed_body_is_refused() {
+    let mut server = Namesrv::new();
+    let body = body(&["a", "b"], 0);
+    let answer = register(&mut server, 0, CONN, &[("bodyCrc32", "1")], &body);
+    assert_eq!(answer.header.code, response::SYSTEM_ERROR);
+    assert!(remark(&answer).contains("crc32 not match"), "{answer:?}");
+
+    let crc32: &'static str = (crc32fast::hash(&body) & 0x7FFF_FFFF).to_string().leak();
+    let answer = register(&mut server, 0, CONN, &[("bodyCrc32", crc32), ("compressed", "true")], &body);
+    assert!(remark(&answer).contains("compressedRegister=false"), "{answer:?}");
+    let answer = register(&mut server, 0, CONN, &[("bodyCrc32", crc32)], &body);
+    assert_eq!(answer.header.code, response::SUCCESS);
+
+    let answer = register(&mut server, 0, CONN, &[], b"{not json");
+    assert_eq!(answer.header.code, response::SYSTEM_ERROR);
+    let answer = ask(&mut server, request::REGISTER_BROKER, &[("brokerName", "b")]);
+    assert!(remark(&answer).contains("is missing"), "{answer:?}");
+}
+
+#[test]
+fn silent_and_disconnected_brokers_are_forgotten() {
+    let mut server = Namesrv::new();
+    register(&mut server, 0, 1, &[], &body(&["a", "b"], 0));
+    let short =
+        [("brokerName", "broker-b"), ("brokerAddr", "10.0.0.2:10911"), ("heartbeatTimeoutMillis", "10000")];
+    register(&mut server, 0, 2, &short, &body(&["a", "c"], 0));
+    assert!(server.expire(10_000).is_empty());
+    let gone = server.expire(10_001);
+    let expected =
+        Gone { broker_name: "broker-b".to_owned(), broker_id: 0, addr: "10.0.0.2:10911".to_owned() };
+    assert_eq!(gone, [expected]);
+    assert!(route(&mut server, "c").is_none() && route(&mut server, "a").is_some());
+
+    register(&mut server, 100_000, 1, &[], &body(&["a", "b"], 0));
+    assert!(server.expire(220_000).is_empty(), "120 s are counted from the last registration");
+    assert!(server.disconnected(2).is_empty(), "its broker has expired");
+    assert_eq!(server.disconnected(1).len(), 1);
+    assert!(route(&mut server, "a").is_none());
+}
+
+#[test]
+fn a_reconnected_broker_outlives_its_old_connection() {
+    let mut server = Namesrv::new();
+    register(&mut server, 0, 1, &[], &body(&["a", "b"], 0));
+    register(&mut server, 10, 2, &[], &body(&["a", "b"], 0));
+    assert!(server.disconnected(1).is_empty());
+    assert!(route(&mut server, "a").is_some());
+}
+
+#[test]
+fn a_lower_state_version_never_replaces_a_higher_one() {
+    let mut server = Namesrv::new();
+    let other = [("brokerAddr", "10.0.0.2:10911")];
+    register(&mut server, 0, 1, &[], &body(&["a", "b"], 5));
+    let answer = register(&mut server, 0, 2, &other, &body(&["a", "b"], 4));
+    assert_eq!(answer.header.code, response::SYSTEM_ERROR);
+    assert!(remark(&answer).contains("10.0.0.1:10911"), "{answer:?}");
+    assert_eq!(route(&mut server, "a").unwrap().broker_datas[0].broker_addrs[&0], "10.0.0.1:10911");
+
+    register(&mut server, 0, 2, &other, &body(&["a", "b"], 6));
+    assert_eq!(route(&mut server, "a").unwrap().broker_datas[0].broker_addrs[&0], "10.0.0.2:10911");
+    assert!(server.disconnected(1).is_empty(), "the replaced replica has nothing left");
+}
+
+#[test]
+fn a_slave_learns_its_master_and_brings_no_topics() {
+    let mut server = Namesrv::new();
+    register(&mut server, 0, 1, &[], &body(&["a", "b"], 0));
+    let slave = [("brokerAddr", "10.0.0.2:10911"), ("brokerId", "1")];
+    let answer = register(&mut server, 0, 2, &slave, &body(&["x", "y"], 0));
+    assert_eq!(answer.header.ext.get("masterAddr"), Some("10.0.0.1:10911"));
+    assert_eq!(answer.header.ext.get("haServerAddr"), Some("10.0.0.1:10912"));
+    assert!(route(&mut server, "x").is_none());
+    assert_eq!(route(&mut server, "a").unwrap().broker_datas[0].broker_addrs.len(), 2);
+
+    // It becomes the master: one address is listed under one id.
+    server.disconnected(1);
+    register(&mut server, 0, 2, &[("brokerAddr", "10.0.0.2:10911")], &body(&["x", "y"], 0));
+    let addrs = &route(&mut server, "x").unwrap().broker_datas[0].broker_addrs;
+    assert_eq!(addrs.iter().collect::<Vec<_>>(), [(&0, &"10.0.0.2:10911".to_owned())]);
+}
+
+#[test]
+fn a_changed_topic_alone_is_merged_but_is_no_first_registration() {
+    let mut server = Namesrv::new();
+    let answer = register(&mut server, 0, 1, &[], &body(&["new"], 0));
+    assert!(remark(&answer).contains("has not registered"), "{answer:?}");
+    register(&mut server, 0, 1, &[], &body(&["a", "b"], 0));
+    register(&mut server, 0, 1, &[], &body(&["new"], 0));
+    assert!(route(&mut server, "new").is_some() && route(&mut server, "a").is_some());
+}
+
+fn local(names: &[&str]) -> Registration {
+    Registration {
+        cluster: "DefaultCluster".to_owned(),
+        broker_name: "broker-a".to_owned(),
+        broker_id: 0,
+        addr: "127.0.0.1:10911".to_owned(),
+        ha_addr: "127.0.0.1:10912".to_owned(),
+        enable_acting_master: false,
+        topics: topics(names),
+        version: DataVersion { state_version: 3, ..DataVersion::default() },
+        source: Source::Local,
+    }
+}
+
+#[test]
+fn a_local_broker_is_complete_and_never_expires() {
+    let mut server = Namesrv::new();
+    server.register(0, local(&["a"])).unwrap();
+    server.register(0, local(&["b"])).unwrap();
+    assert!(server.expire(u64::MAX).is_empty());
+    assert!(route(&mut server, "a").is_none() && route(&mut server, "b").is_some());
+    let mut older = local(&["a"]);
+    older.addr = "10.0.0.9:1".to_owned();
+    older.version.state_version = 2;
+    assert!(matches!(server.register(0, older), Err(Rejected::Outdated { held: 3, offered: 2, .. })));
+}
+
+#[test]
+fn unregistered_and_deleted() {
+    let mut server = Namesrv::new();
+    register(&mut server, 0, CONN, &[], &body(&["a", "b"], 0));
+    ask(&mut server, request::DELETE_TOPIC_IN_NAMESRV, &[("topic", "a"), ("clusterName", "Other")]);
+    assert!(route(&mut server, "a").is_some());
+    ask(&mut server, request::DELETE_TOPIC_IN_NAMESRV, &[("topic", "a"), ("clusterName", "DefaultCluster")]);
+    ask(&mut server, request::DELETE_TOPIC_IN_NAMESRV, &[("topic", "b")]);
+    assert!(route(&mut server, "a").is_none() && route(&mut server, "b").is_none());
+    assert!(!server.routes.is_empty());
+    ask(&mut server, request::UNREGISTER_BROKER, &fields(&[("brokerAddr", "10.0.0.3:1")]));
+    assert!(!server.routes.is_empty(), "another address is not this broker");
+    ask(&mut server, request::UNREGISTER_BROKER, &BROKER);
+    assert!(server.routes.is_empty());
+}
+
+#[test]
+fn settings_and_the_order_of_a_topic() {
+    let mut server = Namesrv::new();
+    let key = [("namespace", ORDER_TOPIC_CONFIG), ("key", "a")];
+    assert_eq!(ask(&mut server, request::GET_KV_CONFIG, &key).header.code, response::QUERY_NOT_FOUND);
+    let put = [&key[..], &[("value", "broker-a:4")]].concat();
+    assert_eq!(ask(&mut server, request::PUT_KV_CONFIG, &put).header.code, response::SUCCESS);
+    let answer = ask(&mut server, request::GET_KV_CONFIG, &key);
+    assert_eq!(answer.header.ext.get("value"), Some("broker-a:4"));
+
+    let answer = register(&mut server, 0, CONN, &[], &body(&["a", "b"], 0));
+    assert_eq!(KVTable::decode(&answer.body).unwrap().table["a"], "broker-a:4");
+    assert_eq!(route(&mut server, "a").unwrap().order_topic_conf.as_deref(), Some("broker-a:4"));
+    assert_eq!(route(&mut server, "b").unwrap().order_topic_conf, None);
+    let namespace = [("namespace", ORDER_TOPIC_CONFIG)];
+    let answer = ask(&mut server, request::GET_KVLIST_BY_NAMESPACE, &namespace);
+    assert_eq!(KVTable::decode(&answer.body).unwrap().table["a"], "broker-a:4");
+
+    ask(&mut server, request::DELETE_KV_CONFIG, &key);
+    let answer = ask(&mut server, request::GET_KVLIST_BY_NAMESPACE, &namespace);
+    assert_eq!(answer.header.code, response::QUERY_NOT_FOUND);
+}
+
+#[test]
+fn a_broker_asks_whether_its_topics_are_known() {
+    let mut server = Namesrv::new();
+    let version = DataVersion { counter: 1, state_version: 2, timestamp: 3 };
+    let ask = |server: &mut Namesrv, version: DataVersion| {
+        send(server, 100_000, CONN, request::QUERY_DATA_VERSION, &BROKER, &version.encode())
+    };
+    assert_eq!(ask(&mut server, version).header.ext.get("changed"), Some("true"));
+    register(&mut server, 0, CONN, &[], &body(&["a", "b"], 2));
+    let answer = ask(&mut server, version);
+    assert_eq!(answer.header.ext.get("changed"), Some("true"));
+    let held = DataVersion::decode(&answer.body).unwrap();
+    assert_eq!(ask(&mut server, held).header.ext.get("changed"), Some("false"));
+    assert!(server.expire(200_000).is_empty(), "the question was a sign of life");
+}
+
+#[test]
+fn an_unknown_code_is_not_supported() {
+    let answer = ask(&mut Namesrv::new(), 4711, &[]);
+    assert_eq!(answer.header.code, response::REQUEST_CODE_NOT_SUPPORTED);
+    assert!(remark(&answer).contains("request type 4711"), "{answer:?}");
+}
