@@ -212,3 +212,67 @@ impl Audit {
         self.verdict.violations.push(Violation { invariant, ids, place: Some(place), sentence });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{at, digest, found, queue};
+
+    fn book(acks: &[(&str, u64)]) -> AckBook {
+        let mut book = AckBook::new();
+        for (id, offset) in acks {
+            book.acked(&(*id).into(), digest(id), &queue(), at(*offset));
+        }
+        book
+    }
+
+    fn letters(book: AckBook, read: &[(&str, u64)]) -> String {
+        let mut audit = book.audit();
+        for (id, offset) in read {
+            audit.found(&queue(), &found(id, *offset));
+        }
+        audit.finish().violations.iter().map(|violation| violation.invariant.letter()).collect()
+    }
+
+    #[test]
+    fn closed_books_pass() {
+        let mut closed = book(&[("b", 1), ("a", 0), ("a", 0)]);
+        // A retry that was stored twice, and one that was not stored.
+        closed.unknown(&"a".into(), digest("a"));
+        closed.unknown(&"c".into(), digest("c"));
+        closed.refused();
+        assert_eq!(closed.len(), 3);
+        assert_eq!(letters(closed, &[("a", 0), ("b", 1), ("a", 2)]), "");
+    }
+
+    #[test]
+    fn every_kind_of_trouble_is_caught() {
+        assert_eq!(letters(book(&[("a", 0), ("b", 1)]), &[("a", 0)]), "L");
+        assert_eq!(letters(book(&[("a", 0)]), &[("a", 0), ("ghost", 1)]), "N");
+        assert_eq!(letters(book(&[("a", 0)]), &[("a", 0), ("a", 1)]), "N", "a copy without an open attempt");
+        assert_eq!(letters(book(&[("a", 0), ("b", 0)]), &[("a", 0)]), "OL");
+        assert_eq!(letters(book(&[("a", 0)]), &[("a", 0), ("a", 0)]), "O");
+        let mut audit = book(&[("a", 0)]).audit();
+        audit.found(&queue(), &Found { digest: digest("x"), ..found("a", 0) });
+        assert!(audit.finish().to_string().contains("[D] message a at b0/T/0@0 has digest"));
+    }
+
+    #[test]
+    fn numbers_need_no_texts() {
+        let mut book = AckBook::new();
+        for number in 0..1000u64 {
+            book.acked(&number.into(), Digest::new(number), &queue(), at(number));
+        }
+        let mut audit = book.audit();
+        for number in (0..1000u64).filter(|number| *number != 77) {
+            let found = Found { id: number.into(), digest: Digest::new(number), ..found("", number) };
+            audit.found(&queue(), &found);
+        }
+        let verdict = audit.finish();
+        assert_eq!(
+            verdict.violations[0].sentence,
+            "message #77, acknowledged at b0/T/0@77 (log 0), is missing"
+        );
+        assert_eq!((verdict.violations.len(), verdict.books.found), (1, 999));
+    }
+}

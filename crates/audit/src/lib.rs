@@ -10,6 +10,8 @@
 pub mod compact;
 pub mod digest;
 pub mod final_state;
+#[cfg(test)]
+mod fixture;
 pub mod identity;
 mod invariants;
 pub mod ledger;

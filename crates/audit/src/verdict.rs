@@ -138,6 +138,7 @@ impl fmt::Display for Verdict {
         }
         match self.violations.len() {
             0 => f.write_str("no violation"),
+            1 => f.write_str("1 violation"),
             all @ 1..=SHOWN => write!(f, "{all} violations"),
             all => write!(f, "{all} violations, {} not shown", all - SHOWN),
         }

@@ -53,3 +53,89 @@ fn check_copies(run: &Run<'_>, id: &MessageId, book: &MessageBook, findings: &mu
         findings.add(Acked, &[id], None, text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::{History, at, queue};
+    use crate::verdict::Invariant::Acked;
+    use steadfast_types::LogOffset;
+
+    #[test]
+    fn retries_may_leave_copies_and_expiry_may_take() {
+        let mut history = History::default();
+        // The queue's first message ran out of retention.
+        history.send("old");
+        history.ack("old", 0);
+        history.ledger.expired(&queue(), at(1));
+        history.settled("a", 1);
+        // The first attempt ended in a time-out and was stored all the same.
+        history.send("b");
+        history.ledger.unknown(&"b".into());
+        history.store("b", 2);
+        history.settled("b", 3);
+        // Nobody knows about this one, and it is not there.
+        history.send("c");
+        history.assert_clean();
+        let books = history.ledger.check(&history.state).books;
+        assert_eq!(
+            books.to_string(),
+            "sent 4 = acked 3 + refused 0 + unknown 1; delivered 0; found 3, of these 1 further copies"
+        );
+    }
+
+    #[test]
+    fn a_lost_message_is_caught() {
+        let mut history = History::default();
+        history.settled("a", 0);
+        history.send("b");
+        history.ack("b", 1);
+        history.assert_broken(
+            Acked,
+            &["message b, acknowledged at b0/T/0@1 (log 101), is missing: the queue has offsets 0 to 1"],
+        );
+        history.state.queues.clear();
+        assert_eq!(history.ledger.check(&history.state).of(Acked).count(), 2);
+    }
+
+    #[test]
+    fn a_message_replaced_by_another_one_is_caught() {
+        let mut history = History::default();
+        history.send("a");
+        history.ack("a", 0);
+        history.send("b");
+        history.store("b", 0);
+        history.assert_broken(
+            Acked,
+            &["message a, acknowledged at b0/T/0@0 (log 100), is missing: message b stands there"],
+        );
+    }
+
+    #[test]
+    fn a_message_that_moved_in_the_log_is_caught() {
+        let mut history = History::default();
+        history.settled("a", 0);
+        history.state.queues.get_mut(&queue()).unwrap().messages[0].log_offset = LogOffset::new(7);
+        history.assert_broken(
+            Acked,
+            &["message a, acknowledged at b0/T/0@0 (log 100), is at log offset 7 instead"],
+        );
+    }
+
+    #[test]
+    fn more_copies_than_attempts_are_caught() {
+        let mut history = History::default();
+        history.settled("a", 0);
+        history.store("a", 1);
+        history.assert_broken(Acked, &["message a is 2 times in topic T, but can be there 1 times"]);
+    }
+
+    #[test]
+    fn what_the_server_took_on_must_turn_up() {
+        let mut history = History::default();
+        history.send("timer");
+        history.ledger.owed(&"timer".into());
+        history.assert_broken(Acked, &["message timer, which the server took on, is nowhere in topic T"]);
+        history.store("timer", 0);
+        history.assert_clean();
+    }
+}

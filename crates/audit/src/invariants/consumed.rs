@@ -20,3 +20,33 @@ pub(super) fn check(run: &Run<'_>, findings: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::History;
+    use crate::verdict::Invariant::Consumed;
+
+    #[test]
+    fn a_group_that_got_everything_is_fine() {
+        let mut history = History::default();
+        history.settled("a", 0);
+        // A group that did not run to the end owes nothing.
+        history.assert_clean();
+        history.deliver("a", 0);
+        history.state.drained.insert(("g".into(), "T".into()));
+        history.assert_clean();
+    }
+
+    #[test]
+    fn a_skipped_message_is_caught() {
+        let mut history = History::default();
+        history.settled("a", 0);
+        history.settled("b", 1);
+        history.deliver("b", 1);
+        history.state.drained.insert(("g".into(), "T".into()));
+        history.assert_broken(
+            Consumed,
+            &["g consumed to the end but never got message a at b0/T/0@0 (log 100)"],
+        );
+    }
+}

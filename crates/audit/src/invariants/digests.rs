@@ -29,3 +29,35 @@ fn compare(run: &Run<'_>, id: &MessageId, got: Digest, place: Place, who: &str, 
         findings.add(Digests, &[id], Some(place), text);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::{History, digest, place, queue};
+    use crate::verdict::Invariant::Digests;
+
+    #[test]
+    fn the_same_content_everywhere_is_fine() {
+        let mut history = History::default();
+        history.settled("a", 0);
+        history.deliver("a", 0);
+        history.assert_clean();
+    }
+
+    #[test]
+    fn changed_content_is_caught() {
+        let mut history = History::default();
+        history.settled("a", 0);
+        history.ledger.delivered(&"a".into(), &place(0), digest("x"), &"g".into());
+        history.state.queues.get_mut(&queue()).unwrap().messages[0].digest = digest("y");
+        let [x, y, sent] = ["x", "y", "a"].map(digest);
+        history.assert_broken(
+            Digests,
+            &[
+                &format!(
+                    "message a at b0/T/0@0 (log 100) has digest {y} for the full read, but was sent with {sent}"
+                ),
+                &format!("message a at b0/T/0@0 (log 100) has digest {x} for g, but was sent with {sent}"),
+            ],
+        );
+    }
+}

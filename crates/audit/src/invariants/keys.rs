@@ -28,3 +28,43 @@ pub(super) fn check(run: &Run<'_>, findings: &mut Findings) {
 fn is_gone(run: &Run<'_>, book: &MessageBook) -> bool {
     !book.owed && book.acks.iter().all(|(place, _)| run.ledger.may_be_gone(&place.queue, place.offset))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::{History, at, queue};
+    use crate::verdict::Invariant::Keys;
+
+    #[test]
+    fn found_limited_expired_and_unacknowledged_are_fine() {
+        let mut history = History::default();
+        history.send("old");
+        history.ack("old", 0);
+        history.ledger.expired(&queue(), at(1));
+        history.settled("a", 1);
+        history.lookup("a", &["a"], false);
+        history.settled("b", 2);
+        history.lookup("b", &["many", "others"], true);
+        history.send("c");
+        history.assert_clean();
+        let keys = history.ledger.keys();
+        assert_eq!(keys, ["a", "b", "old"].map(|id| ("T".into(), format!("key-{id}").into())));
+    }
+
+    #[test]
+    fn a_message_that_its_key_does_not_find_is_caught() {
+        let mut history = History::default();
+        history.settled("a", 0);
+        history.lookup("a", &["b"], false);
+        history.assert_broken(Keys, &["message a is not among the 1 that key key-a finds in topic T"]);
+        history.lookup("a", &[], true);
+        history.assert_broken(Keys, &["message a is not among the 0 that key key-a finds in topic T"]);
+    }
+
+    #[test]
+    fn a_lookup_that_nobody_made_proves_nothing() {
+        let mut history = History::default();
+        history.settled("a", 0);
+        history.state.lookups = Some([].into());
+        history.assert_broken(Keys, &["nobody looked up key key-a of message a in topic T"]);
+    }
+}

@@ -92,3 +92,70 @@ fn holes(
         expected = offset.next();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Queue;
+    use crate::fixture::{History, at, digest, queue};
+    use crate::verdict::Invariant::Offsets;
+
+    #[test]
+    fn one_message_per_offset_whoever_says_so() {
+        let mut history = History::default();
+        history.settled("a", 0);
+        history.deliver("a", 0);
+        history.deliver("a", 0);
+        history.settled("b", 1);
+        // Another broker has its own log.
+        history.send("c");
+        history.ledger.acked(&"c".into(), Queue::new("b1", "T", 0).place(0, 100));
+        let verdict = history.ledger.check(&history.state);
+        assert_eq!(verdict.of(Offsets).count(), 0, "{verdict}");
+    }
+
+    #[test]
+    fn a_reused_queue_offset_is_caught() {
+        let mut history = History::default();
+        // A consumer saw "a" before it was committed; after a crash its offset went to "b".
+        history.send("a");
+        history.deliver("a", 0);
+        history.send("b");
+        history.ledger.acked(&"b".into(), queue().place(0, 777));
+        history.assert_broken(
+            Offsets,
+            &["b0/T/0@0 (log 100) named message a, and b0/T/0@0 (log 777) message b"],
+        );
+    }
+
+    #[test]
+    fn a_reused_log_offset_is_caught() {
+        let mut history = History::default();
+        history.settled("a", 0);
+        history.send("b");
+        let place = Queue::new("b0", "T", 1).place(5, 100);
+        history.ledger.delivered(&"b".into(), &place, digest("b"), &"g".into());
+        history.assert_broken(
+            Offsets,
+            &["log offset 100 named a at b0/T/0@0 (log 100) and b at b0/T/1@5 (log 100)"],
+        );
+    }
+
+    #[test]
+    fn holes_repetitions_and_wrong_ends_are_caught() {
+        let mut history = History::default();
+        history.send("c");
+        history.settled("a", 0);
+        history.settled("b", 2);
+        history.assert_broken(Offsets, &["b0/T/0 has no message at offsets 1 up to 2"]);
+        history.ack("c", 1);
+        history.store("c", 1);
+        history.assert_clean();
+
+        history.state.queues.get_mut(&queue()).unwrap().max = at(5);
+        history.assert_broken(Offsets, &["b0/T/0 has no message at offsets 3 up to 5"]);
+        history.state.queues.get_mut(&queue()).unwrap().max = at(2);
+        history.assert_broken(Offsets, &["b0/T/0 ends at 2 but has messages up to 3"]);
+        history.store("a", 0);
+        history.assert_broken(Offsets, &["a read of b0/T/0 returned 1 offsets more than once"]);
+    }
+}

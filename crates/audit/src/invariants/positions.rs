@@ -87,3 +87,83 @@ fn check_read(
     };
     findings.add(Positions, &[], None, text);
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::{History, at, position};
+    use crate::verdict::Invariant::Positions;
+
+    fn read(history: &mut History, offset: Option<u64>) {
+        let begun = history.ledger.now();
+        history.ledger.position_read(begun, &position(), offset.map(at));
+    }
+
+    #[test]
+    fn the_last_acknowledged_position_counts() {
+        let mut history = History::default();
+        // Before anybody set one, the server may name a place to begin.
+        read(&mut history, None);
+        read(&mut history, Some(0));
+        history.ledger.committed(&position(), at(10));
+        read(&mut history, Some(10));
+        // A client moves it back.
+        history.ledger.committed(&position(), at(4));
+        read(&mut history, Some(4));
+        // A commit without an answer may take effect whenever it likes.
+        history.ledger.committing(&position(), at(7));
+        read(&mut history, Some(4));
+        read(&mut history, Some(7));
+        history.state.positions.get_or_insert_default().insert(position(), at(7));
+        history.assert_clean();
+    }
+
+    #[test]
+    fn concurrent_commits_and_reads_may_come_in_any_order() {
+        let mut history = History::default();
+        history.ledger.committed(&position(), at(1));
+        let begun = history.ledger.now();
+        let a = history.ledger.committing(&position(), at(2));
+        let b = history.ledger.committing(&position(), at(3));
+        history.ledger.acknowledge(&b);
+        history.ledger.acknowledge(&a);
+        for offset in [1, 2, 3] {
+            history.ledger.position_read(begun, &position(), Some(at(offset)));
+        }
+        read(&mut history, Some(2));
+        read(&mut history, Some(3));
+        history.assert_clean();
+        read(&mut history, Some(1));
+        assert_eq!(history.ledger.check(&history.state).of(Positions).count(), 1);
+    }
+
+    #[test]
+    fn a_position_that_went_back_is_caught() {
+        let mut history = History::default();
+        history.ledger.committed(&position(), at(10));
+        history.ledger.committed(&position(), at(20));
+        read(&mut history, Some(10));
+        history.assert_broken(
+            Positions,
+            &["the position of g on b0/T/0 went back to 10, though 20 was acknowledged later"],
+        );
+    }
+
+    #[test]
+    fn a_position_that_is_gone_or_made_up_is_caught() {
+        let mut history = History::default();
+        history.ledger.committed(&position(), at(10));
+        read(&mut history, None);
+        read(&mut history, Some(99));
+        history.state.positions = Some([(position(), at(0))].into());
+        history.assert_broken(
+            Positions,
+            &[
+                "the position of g on b0/T/0 is gone, though 10 was acknowledged",
+                "the position of g on b0/T/0 is 99, which no client set; 10 was acknowledged",
+                "the position of g on b0/T/0 is 0, which no client set; 10 was acknowledged",
+            ],
+        );
+        history.state.positions = Some([].into());
+        assert_eq!(history.ledger.check(&history.state).of(Positions).count(), 3, "missing at the end");
+    }
+}

@@ -28,3 +28,56 @@ pub(super) fn check(run: &Run<'_>, findings: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use steadfast_types::LogOffset;
+
+    use crate::fixture::{History, at, digest, queue};
+    use crate::verdict::Invariant::Readable;
+
+    #[test]
+    fn what_was_seen_and_stays_is_fine() {
+        let mut history = History::default();
+        history.settled("a", 1);
+        history.deliver("a", 1);
+        // Unknown to its producer, but seen, and there.
+        history.send("b");
+        history.deliver("b", 2);
+        history.store("b", 2);
+        history.send("old");
+        history.deliver("old", 0);
+        history.ledger.expired(&queue(), at(1));
+        history.assert_clean();
+    }
+
+    #[test]
+    fn what_was_seen_and_is_gone_is_caught() {
+        let mut history = History::default();
+        history.settled("a", 0);
+        history.send("b");
+        history.deliver("b", 1);
+        history.assert_broken(
+            Readable,
+            &["g saw message b at b0/T/0@1 (log 101), but now it is gone: the queue has offsets 0 to 1"],
+        );
+    }
+
+    #[test]
+    fn what_was_seen_and_changed_is_caught() {
+        let mut history = History::default();
+        history.send("a");
+        history.deliver("a", 0);
+        history.send("b");
+        history.store("b", 0);
+        let saw = "g saw message a at b0/T/0@0 (log 100), but now ";
+        history.assert_broken(Readable, &[&format!("{saw}message b stands there")]);
+
+        history.state.queues.clear();
+        history.store("a", 0);
+        history.state.queues.get_mut(&queue()).unwrap().messages[0].digest = digest("x");
+        history.assert_broken(Readable, &[&format!("{saw}its content is another one")]);
+        history.state.queues.get_mut(&queue()).unwrap().messages[0].log_offset = LogOffset::new(3);
+        history.assert_broken(Readable, &[&format!("{saw}its log offset is 3")]);
+    }
+}

@@ -46,3 +46,34 @@ fn check_queue(queue: &Queue, appends: &BTreeMap<QueueOffset, Append<'_>>, findi
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::History;
+    use crate::verdict::Invariant::RealTime;
+
+    #[test]
+    fn concurrent_sends_may_stand_in_any_order() {
+        let mut history = History::default();
+        history.send("a");
+        history.send("b");
+        history.ack("b", 0);
+        history.ack("a", 1);
+        history.store("b", 0);
+        history.store("a", 1);
+        history.settled("c", 2);
+        history.assert_clean();
+    }
+
+    #[test]
+    fn a_message_before_one_acknowledged_earlier_is_caught() {
+        let mut history = History::default();
+        history.settled("a", 1);
+        history.settled("b", 2);
+        history.settled("c", 0);
+        history.assert_broken(
+            RealTime,
+            &["message c stands at b0/T/0@0, before message a at @1, which was acknowledged before c was sent"],
+        );
+    }
+}
