@@ -4,5 +4,10 @@
 
 pub mod aligned;
 pub mod disk;
+pub mod file;
 pub mod log;
 pub mod meta;
+pub mod reader;
+pub mod run;
+pub mod snapshot;
+pub mod unit;

@@ -98,15 +98,19 @@ impl<D: Disk> LogReader<D> {
     /// The message that begins at `log_offset`, which may be anything a client sent: a message counts only if it
     /// decodes, names this offset itself and ends before `committed`. Verified by its body's CRC alone.
     pub fn record_at(&self, log_offset: LogOffset, committed: LogOffset) -> Result<Bytes, ReadError> {
-        match message_in(self.segments.known(log_offset.get())?.as_deref(), log_offset, committed) {
-            Err(ReadError::NotFound { .. }) => {
-                message_in(self.segments.listed(log_offset.get())?.as_deref(), log_offset, committed)
-            }
-            result => result,
+        if let Ok(Some(segment)) = self.segments.known(log_offset.get())
+            && let Ok(record) = message_in(&segment, log_offset, committed)
+        {
+            return Ok(record);
+        }
+        match self.segments.fresh(log_offset.get())? {
+            Some(segment) => message_in(&segment, log_offset, committed),
+            None => Err(ReadError::NotFound { log_offset }),
         }
     }
 
-    /// Forgets the segment that begins at `base`, after it was removed or got another name.
+    /// Closes the segment that begins at `base` and drops what is cached of it: for after it was removed, replaced
+    /// or given another name.
     pub fn forget(&self, base: LogOffset) {
         if let Some(segment) = self.segments.close(base.get()) {
             self.cache.forget(segment.id);
@@ -127,12 +131,17 @@ impl<D: Disk> LogReader<D> {
         {
             return Ok(record);
         }
-        // Before anything is called damaged or missing it gets a second look: at the directory, for a segment may
-        // have been added or removed, and at the disk, for the memory of the cache may be what is damaged.
-        self.forget_around(log_offset);
-        let segment = self.segments.listed(log_offset.get())?;
-        let record = read_in(segment.as_deref(), log_offset, u64::from(size))?;
-        if verifies(&record) { Ok(record) } else { Err(ReadError::Damaged { log_offset, size }) }
+        // Before anything is called damaged or missing it gets a second look, at the directory and at the disk: a
+        // segment may have been added or replaced, or the cache's memory may be what is damaged.
+        let Some(segment) = self.segments.fresh(log_offset.get())? else {
+            return Err(ReadError::NotFound { log_offset });
+        };
+        let record = read_in(&segment, log_offset, u64::from(size))?;
+        if !verifies(&record) {
+            return Err(ReadError::Damaged { log_offset, size });
+        }
+        self.forget(LogOffset::new(segment.base));
+        Ok(record)
     }
 
     /// The unit's bytes by way of the cache and open files, not verified; None if no such file is known.
@@ -210,22 +219,11 @@ impl<D: Disk> LogReader<D> {
         batch.take_in_hand(key, chunk.clone());
         Ok(Some(chunk))
     }
-
-    fn forget_around(&self, log_offset: LogOffset) {
-        if let Ok(Some(segment)) = self.segments.known(log_offset.get()) {
-            self.forget(LogOffset::new(segment.base));
-        }
-    }
 }
 
 /// Bytes of the log from `log_offset`, read past the cache; not empty, but short where the segment ends.
-fn read_in<F: DiskFile>(
-    segment: Option<&Segment<F>>,
-    log_offset: LogOffset,
-    len: u64,
-) -> Result<Bytes, ReadError> {
+fn read_in<F: DiskFile>(segment: &Segment<F>, log_offset: LogOffset, len: u64) -> Result<Bytes, ReadError> {
     let not_found = ReadError::NotFound { log_offset };
-    let Some(segment) = segment else { return Err(not_found) };
     let start = log_offset.get() - segment.base;
     if start < SEGMENT_HEADER_LEN as u64 || len == 0 {
         return Err(not_found);
@@ -235,7 +233,7 @@ fn read_in<F: DiskFile>(
 }
 
 fn message_in<F: DiskFile>(
-    segment: Option<&Segment<F>>,
+    segment: &Segment<F>,
     log_offset: LogOffset,
     committed: LogOffset,
 ) -> Result<Bytes, ReadError> {

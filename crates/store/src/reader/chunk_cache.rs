@@ -128,3 +128,71 @@ impl State {
 fn cost(chunk: &Bytes) -> usize {
     chunk.len() + MARK_COST
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u64) -> ChunkKey {
+        ChunkKey { segment: 1, number }
+    }
+
+    fn chunk() -> Bytes {
+        Bytes::from(vec![7; CHUNK as usize])
+    }
+
+    #[test]
+    fn a_chunk_is_wanted_from_the_second_time_on() {
+        let cache = ChunkCache::new(0);
+        assert_eq!(cache.find(key(0), 1), Found::Unknown);
+        assert_eq!(cache.find(key(0), 1), Found::WantedBefore);
+        cache.insert(key(0), chunk());
+        assert_eq!(cache.find(key(0), 1), Found::Chunk(chunk()));
+    }
+
+    #[test]
+    fn the_tail_chunk_is_replaced_as_it_grows_and_never_by_a_shorter_one() {
+        let cache = ChunkCache::new(0);
+        cache.insert(key(0), chunk().slice(..100));
+        assert_eq!(cache.find(key(0), 101), Found::WantedBefore);
+        cache.insert(key(0), chunk().slice(..200));
+        cache.insert(key(0), chunk().slice(..150));
+        assert_eq!(cache.find(key(0), 101), Found::Chunk(chunk().slice(..200)));
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let cache = ChunkCache::new(BUDGET_MIN + 8 * MARK_COST);
+        for number in 0..4 {
+            cache.insert(key(number), chunk());
+        }
+        assert_eq!(cache.find(key(0), 1), Found::Chunk(chunk()));
+        cache.insert(key(4), chunk());
+        assert_eq!(cache.find(key(0), 1), Found::Chunk(chunk()));
+        assert_eq!(cache.find(key(1), 1), Found::Unknown);
+        assert!(cache.lock().cost <= cache.budget);
+    }
+
+    #[test]
+    fn marks_count_against_the_budget() {
+        let cache = ChunkCache::new(0);
+        for number in 0..100_000 {
+            cache.find(key(number), 1);
+        }
+        let state = cache.lock();
+        assert!(state.slots.len() <= BUDGET_MIN / MARK_COST);
+        assert_eq!(state.slots.len(), state.by_use.len());
+    }
+
+    #[test]
+    fn a_forgotten_segment_is_unknown() {
+        let cache = ChunkCache::new(0);
+        cache.insert(key(0), chunk());
+        cache.insert(key(9), chunk());
+        cache.insert(ChunkKey { segment: 2, number: 0 }, chunk());
+        cache.forget(1);
+        assert_eq!(cache.find(key(0), 1), Found::Unknown);
+        assert_eq!(cache.find(key(9), 1), Found::Unknown);
+        assert!(matches!(cache.find(ChunkKey { segment: 2, number: 0 }, 1), Found::Chunk(_)));
+    }
+}

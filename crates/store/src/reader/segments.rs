@@ -1,7 +1,9 @@
 //! The log's segment files as the reader knows them: listed once, opened when first read.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -34,64 +36,62 @@ pub(super) struct Segments<D: Disk> {
     disk: D,
     dir: String,
     known: Mutex<Known<D::File>>,
+    /// How many were opened so far.
+    opened: AtomicU64,
 }
 
-struct Known<F> {
-    /// By base; None until first read.
-    segments: BTreeMap<u64, Option<Arc<Segment<F>>>>,
-    opened: u64,
-}
+/// By base; None until it is read.
+type Known<F> = BTreeMap<u64, Option<Arc<Segment<F>>>>;
 
 impl<D: Disk> Segments<D> {
     pub(super) fn new(disk: D, dir: &str) -> Self {
-        let known = Known { segments: BTreeMap::new(), opened: 0 };
-        Self { disk, dir: dir.to_owned(), known: Mutex::new(known) }
+        Self { disk, dir: dir.to_owned(), known: Mutex::default(), opened: AtomicU64::new(0) }
     }
 
     /// The segment of log position `position` among those known; a newer one may have come since the last listing.
     pub(super) fn known(&self, position: u64) -> Result<Option<Arc<Segment<D::File>>>, FileError> {
         let mut known = self.lock();
-        if known.segments.is_empty() {
+        if known.is_empty() {
             self.list(&mut known)?;
         }
-        self.open(&mut known, position)
+        let Some((base, slot)) = known.range_mut(..=position).next_back() else { return Ok(None) };
+        if slot.is_none() {
+            *slot = self.open(*base)?.map(Arc::new);
+        }
+        Ok(slot.clone())
     }
 
-    /// The segment of log position `position` after a new look at the directory.
-    pub(super) fn listed(&self, position: u64) -> Result<Option<Arc<Segment<D::File>>>, FileError> {
+    /// The segment of log position `position` after a new look at the directory, newly opened for this one use.
+    pub(super) fn fresh(&self, position: u64) -> Result<Option<Segment<D::File>>, FileError> {
         let mut known = self.lock();
         self.list(&mut known)?;
-        self.open(&mut known, position)
+        let base = known.range(..=position).next_back().map(|(base, _)| *base);
+        drop(known);
+        base.map_or(Ok(None), |base| self.open(base))
     }
 
-    /// Closes the segment with this base; returns it if it was open.
+    /// Closes the segment with this base, to be opened anew when it is next read; returns it if it was open.
     pub(super) fn close(&self, base: u64) -> Option<Arc<Segment<D::File>>> {
-        self.lock().segments.remove(&base).flatten()
+        self.lock().get_mut(&base)?.take()
     }
 
     fn list(&self, known: &mut Known<D::File>) -> Result<(), FileError> {
         let bases = file::numbers(&self.disk, &self.dir)?;
-        known.segments =
-            bases.into_iter().map(|base| (base, known.segments.remove(&base).flatten())).collect();
+        *known = bases.into_iter().map(|base| (base, known.remove(&base).flatten())).collect();
         Ok(())
     }
 
-    fn open(
-        &self,
-        known: &mut Known<D::File>,
-        position: u64,
-    ) -> Result<Option<Arc<Segment<D::File>>>, FileError> {
-        let Known { segments, opened } = known;
-        let Some((&base, slot)) = segments.range_mut(..=position).next_back() else { return Ok(None) };
-        if let Some(segment) = slot {
-            return Ok(Some(segment.clone()));
-        }
+    /// None if the file is gone.
+    fn open(&self, base: u64) -> Result<Option<Segment<D::File>>, FileError> {
         let path = format!("{}/{}", self.dir, numbered_name(base));
-        let file = self.disk.open(&path, Mode::Read).map_err(at(&path))?;
-        *opened += 1;
-        let segment = Arc::new(Segment { id: *opened, base, path, file });
-        *slot = Some(segment.clone());
-        Ok(Some(segment))
+        match self.disk.open(&path, Mode::Read) {
+            Ok(file) => {
+                let id = self.opened.fetch_add(1, Ordering::Relaxed);
+                Ok(Some(Segment { id, base, path, file }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(at(&path)(error)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Known<D::File>> {
