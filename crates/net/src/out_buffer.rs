@@ -1,0 +1,129 @@
+//! What waits to be written to a connection: small things in one growing buffer, large bodies as they are.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Slices of one vectored write.
+pub(crate) const SLICES: usize = 64;
+
+/// Bodies up to this size are copied: a slice of their own would cost more.
+const COPY_MAX: usize = 2048;
+/// Capacity kept while there is nothing to write.
+const KEEP_CAPACITY: usize = 64 * 1024;
+
+/// Bytes in the order in which they are to be sent: `pieces`, then `tail`.
+#[derive(Debug, Default)]
+pub(crate) struct OutBuffer {
+    pieces: VecDeque<Bytes>,
+    pieces_len: usize,
+    tail: BytesMut,
+}
+
+impl OutBuffer {
+    /// Appends one frame: what `encode` appends to the buffer, then the pieces it returns.
+    pub(crate) fn append(&mut self, encode: impl FnOnce(&mut BytesMut) -> Vec<Bytes>) {
+        for piece in encode(&mut self.tail) {
+            if piece.len() <= COPY_MAX {
+                self.tail.extend_from_slice(&piece);
+                continue;
+            }
+            if !self.tail.is_empty() {
+                let before = self.tail.split().freeze();
+                self.push(before);
+            }
+            self.push(piece);
+        }
+    }
+
+    fn push(&mut self, piece: Bytes) {
+        self.pieces_len += piece.len();
+        self.pieces.push_back(piece);
+    }
+
+    /// Bytes to send.
+    pub(crate) fn len(&self) -> usize {
+        self.pieces_len + self.tail.len()
+    }
+
+    /// The first bytes to send, as many slices as fit.
+    pub(crate) fn slices<'a>(&'a self, out: &mut [IoSlice<'a>; SLICES]) -> usize {
+        let tail = Some(&self.tail[..]).filter(|tail| !tail.is_empty());
+        let mut count = 0;
+        for (slot, bytes) in out.iter_mut().zip(self.pieces.iter().map(|piece| &piece[..]).chain(tail)) {
+            *slot = IoSlice::new(bytes);
+            count += 1;
+        }
+        count
+    }
+
+    /// Drops `sent` bytes from the front.
+    pub(crate) fn advance(&mut self, mut sent: usize) {
+        while let Some(piece) = self.pieces.front_mut() {
+            if sent < piece.len() {
+                piece.advance(sent);
+                self.pieces_len -= sent;
+                return;
+            }
+            sent -= piece.len();
+            self.pieces_len -= piece.len();
+            self.pieces.pop_front();
+        }
+        if sent < self.tail.len() {
+            self.tail.advance(sent);
+        } else if self.tail.capacity() > KEEP_CAPACITY {
+            self.tail = BytesMut::new();
+        } else {
+            self.tail.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(out: &mut OutBuffer, step: usize) -> Vec<u8> {
+        let mut sent = Vec::new();
+        while out.len() > 0 {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = out.slices(&mut slices);
+            let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();
+            let take = step.min(all.len());
+            sent.extend_from_slice(&all[..take]);
+            out.advance(take);
+        }
+        sent
+    }
+
+    #[test]
+    fn bytes_leave_in_order_whatever_the_kernel_takes() {
+        for step in [777, 3000, usize::MAX] {
+            let mut out = OutBuffer::default();
+            let mut expected = Vec::new();
+            for i in 0..100_u8 {
+                let body = Bytes::from(vec![i; usize::from(i) * 50]);
+                expected.push(b'h');
+                expected.extend_from_slice(&body);
+                out.append(|head| {
+                    head.extend_from_slice(b"h");
+                    vec![body]
+                });
+            }
+            assert_eq!(out.len(), expected.len());
+            assert_eq!(drain(&mut out, step), expected, "step {step}");
+        }
+    }
+
+    #[test]
+    fn an_idle_buffer_keeps_little_memory() {
+        let mut out = OutBuffer::default();
+        out.append(|head| {
+            head.resize(1 << 20, 0);
+            Vec::new()
+        });
+        drain(&mut out, usize::MAX);
+        assert!(out.tail.capacity() <= KEEP_CAPACITY);
+    }
+}
