@@ -1,0 +1,138 @@
+package steadfast.clients;
+
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.net.InetSocketAddress;
+import java.net.Socket;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Comparator;
+import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.extension.AfterAllCallback;
+import org.junit.jupiter.api.extension.BeforeAllCallback;
+import org.junit.jupiter.api.extension.ExtensionContext;
+
+/**
+ * The server under test: one process with an empty data directory for each test class.
+ *
+ * <p>With {@code STEADFAST_BIN} set, that program is started as {@code $STEADFAST_BIN server --data DIR} and must serve
+ * RocketMQ's default ports. Without it, but with {@code NAMESRV_ADDR} set, the tests use what runs there already, and
+ * those that must stop or kill the server are skipped.
+ */
+final class Server implements BeforeAllCallback, AfterAllCallback {
+    private static final String BINARY = System.getenv("STEADFAST_BIN");
+    private static final List<Integer> PORTS = List.of(9876, 10911);
+    private static final Path TARGET = Path.of("target").toAbsolutePath();
+
+    /** The name server's address that all clients and commands of the tests use. */
+    static final String NAMESRV = owned() ? "127.0.0.1:9876" : System.getenv("NAMESRV_ADDR");
+
+    private Path data;
+    private Path output;
+    private Process process;
+
+    private static boolean owned() {
+        return BINARY != null && !BINARY.isEmpty();
+    }
+
+    /** Skips the calling test unless these tests started the server themselves and so may stop it. */
+    static void assumeOwned() {
+        assumeTrue(owned(), "stops the server: runs only with STEADFAST_BIN");
+    }
+
+    @Override
+    public void beforeAll(ExtensionContext context) throws Exception {
+        if (!owned()) {
+            if (NAMESRV == null) {
+                throw new IllegalStateException("set STEADFAST_BIN (program to test) or NAMESRV_ADDR (server to use)");
+            }
+            Clients.awaitBroker();
+            return;
+        }
+        String name = context.getRequiredTestClass().getSimpleName();
+        data = TARGET.resolve("data").resolve(name);
+        output = TARGET.resolve("server-" + name + ".log");
+        removeData();
+        Files.createDirectories(data);
+        Files.deleteIfExists(output);
+        start();
+    }
+
+    /** The data is not needed any more, so nothing is lost by ending the server the quick way. */
+    @Override
+    public void afterAll(ExtensionContext context) throws Exception {
+        if (process != null) {
+            kill();
+            removeData();
+        }
+    }
+
+    /** Starts the server on its data directory; returns when clients can use it. */
+    void start() throws Exception {
+        for (int port : PORTS) {
+            Wait.until("port " + port + " free: another server runs on this machine", () -> !accepts(port));
+        }
+        process = new ProcessBuilder(BINARY, "server", "--data", data.toString())
+                .redirectErrorStream(true)
+                .redirectOutput(ProcessBuilder.Redirect.appendTo(output.toFile()))
+                .start();
+        // Only for a test run that is broken off: whoever ends this JVM must not leave a server behind.
+        Runtime.getRuntime().addShutdownHook(new Thread(process::destroyForcibly));
+        for (int port : PORTS) {
+            Wait.until("server accepts on port " + port + ", see " + output, () -> {
+                if (!process.isAlive()) {
+                    throw new AssertionError("the server ended with status " + process.exitValue() + ":\n" + tail());
+                }
+                return accepts(port);
+            });
+        }
+        Clients.awaitBroker();
+    }
+
+    /** Ends the server as an operator does, with SIGTERM, and waits for it. */
+    void stop() throws Exception {
+        process.destroy();
+        if (!process.waitFor(30, TimeUnit.SECONDS)) {
+            process.destroyForcibly();
+            throw new AssertionError("the server still ran 30 s after SIGTERM:\n" + tail());
+        }
+    }
+
+    /** Ends the server at once with SIGKILL: it has no chance to write anything more. */
+    void kill() throws Exception {
+        process.destroyForcibly().waitFor();
+    }
+
+    void restart() throws Exception {
+        stop();
+        start();
+    }
+
+    private static boolean accepts(int port) {
+        try (Socket socket = new Socket()) {
+            socket.connect(new InetSocketAddress("127.0.0.1", port), 1000);
+            return true;
+        } catch (IOException refused) {
+            return false;
+        }
+    }
+
+    private String tail() throws IOException {
+        List<String> lines = Files.readAllLines(output);
+        return lines.stream().skip(Math.max(0, lines.size() - 30)).collect(Collectors.joining("\n"));
+    }
+
+    private void removeData() throws IOException {
+        if (Files.exists(data)) {
+            try (Stream<Path> files = Files.walk(data)) {
+                for (Path file : files.sorted(Comparator.reverseOrder()).collect(Collectors.toList())) {
+                    Files.delete(file);
+                }
+            }
+        }
+    }
+}
