@@ -155,6 +155,7 @@ mod tests {
         history.assert_broken(Offsets, &["b0/T/0 has no message at offsets 3 up to 5"]);
         history.state.queues.get_mut(&queue()).unwrap().max = at(2);
         history.assert_broken(Offsets, &["b0/T/0 ends at 2 but has messages up to 3"]);
+        history.state.queues.get_mut(&queue()).unwrap().max = at(3);
         history.store("a", 0);
         history.assert_broken(Offsets, &["a read of b0/T/0 returned 1 offsets more than once"]);
     }

@@ -41,7 +41,8 @@ const VERSIONS: usize = 6;
 /// undo or cut off: what was the newest at any call since then must stay.
 fn push<T>(versions: &mut Versions<T>, version: Version<T>, horizon: u64) {
     versions.push(version);
-    if versions.len() > VERSIONS && versions[2].stamp.seq < horizon {
+    let forgettable = versions.len() > VERSIONS && versions[1].kind == versions[2].kind;
+    if forgettable && versions[2].stamp.seq < horizon {
         versions.remove(1);
     }
 }
@@ -249,11 +250,12 @@ pub(super) fn keep_percent(rng: &mut Rng) -> u64 {
     *rng.pick(&[0, 0, 5, 50, 95, 100, 100])
 }
 
+/// The version that survives; None is the durable one.
 fn survivor<T>(mut versions: Versions<T>, keep: u64, rng: &mut Rng) -> Option<T> {
-    if !rng.percent(keep) {
+    if versions.is_empty() || !rng.percent(keep) {
         return None;
     }
     // Mostly the last: older ones were written back before they were overwritten.
     let chosen = if rng.percent(75) { versions.len() - 1 } else { rng.index(versions.len()) };
-    (!versions.is_empty()).then(|| versions.swap_remove(chosen).value)
+    Some(versions.swap_remove(chosen).value)
 }
