@@ -6,8 +6,6 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
-
 use super::{ExtFields, Header, HeaderError, Language, MAX_EXT_FIELDS};
 
 /// Deepest nesting of members that are skipped.
@@ -55,17 +53,19 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next byte that is not white space, without taking it.
+    #[inline]
     fn peek(&mut self) -> Option<u8> {
         loop {
-            let byte = self.text.as_bytes().get(self.at).copied();
-            if !matches!(byte, Some(b' ' | b'\t' | b'\n' | b'\r')) {
-                return byte;
+            let byte = *self.text.as_bytes().get(self.at)?;
+            if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return Some(byte);
             }
             self.at += 1;
         }
     }
 
     /// Takes `byte` if it is next.
+    #[inline]
     fn take(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         self.at += usize::from(found);
@@ -114,6 +114,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The text of any value: of a string what it stands for, of all else the JSON itself.
+    #[inline]
     fn value_text(&mut self) -> Result<Cow<'a, str>, HeaderError> {
         if self.peek() == Some(b'"') {
             return self.string();
@@ -124,8 +125,16 @@ impl<'a> Scanner<'a> {
     }
 
     fn integer(&mut self, field: &'static str) -> Result<i32, HeaderError> {
-        let text = self.value_text()?;
-        text.parse().map_err(|_| HeaderError::invalid(field, &text))
+        if self.peek() == Some(b'"') {
+            let text = self.string()?;
+            return text.parse().map_err(|_| HeaderError::invalid(field, &text));
+        }
+        let start = self.at;
+        while self.rest().first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'-') {
+            self.at += 1;
+        }
+        let text = &self.text[start..self.at];
+        text.parse().map_err(|_| HeaderError::invalid(field, text))
     }
 
     /// By name, or by the number that the binary header uses.
@@ -154,7 +163,7 @@ impl<'a> Scanner<'a> {
             return self.error("nested too deeply");
         }
         match self.peek() {
-            Some(b'"') => self.raw_string().map(|_| ()),
+            Some(b'"') => self.skip_string(),
             Some(b'{') => self.object(|scan, _| scan.skip(depth + 1)),
             Some(b'[') => self.skip_array(depth + 1),
             Some(b't') => self.word(b"true"),
@@ -200,61 +209,97 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    #[inline]
     fn string(&mut self) -> Result<Cow<'a, str>, HeaderError> {
-        let start = self.at;
-        let (raw, escaped) = self.raw_string()?;
-        if !escaped {
-            return Ok(Cow::Borrowed(raw));
-        }
-        match unescape(raw) {
-            Some(text) => Ok(Cow::Owned(text)),
-            None => Err(HeaderError::Json { what: "a string with a bad escape", at: start }),
-        }
-    }
-
-    /// What stands between the quotes, and whether it has escapes.
-    fn raw_string(&mut self) -> Result<(&'a str, bool), HeaderError> {
         self.expect(b'"', "expected a string")?;
-        let start = self.at;
-        let mut escaped = false;
-        while let Some(found) =
-            self.text.as_bytes().get(self.at..).and_then(|rest| memchr2(b'"', b'\\', rest))
-        {
-            self.at += found + 1;
-            if self.text.as_bytes()[self.at - 1] == b'"' {
-                return Ok((&self.text[start..self.at - 1], escaped));
-            }
-            escaped = true;
-            self.at += 1;
+        match self.run()? {
+            (text, b'"') => Ok(Cow::Borrowed(text)),
+            (text, _) => self.escaped_string(text).map(Cow::Owned),
         }
-        self.at = self.text.len();
-        self.error("the string does not end")
+    }
+
+    /// The rest of a string behind its first backslash, appended to what stood `before`.
+    fn escaped_string(&mut self, before: &str) -> Result<String, HeaderError> {
+        let mut out = String::with_capacity(2 * before.len() + 64);
+        out.push_str(before);
+        loop {
+            out.push(self.escape()?);
+            let (text, end) = self.run()?;
+            out.push_str(text);
+            if end == b'"' {
+                return Ok(out);
+            }
+        }
+    }
+
+    fn skip_string(&mut self) -> Result<(), HeaderError> {
+        self.at += 1;
+        while self.run()?.1 == b'\\' {
+            self.escape()?;
+        }
+        Ok(())
+    }
+
+    /// Takes what stands before the next quote or backslash, and that byte.
+    #[inline(always)]
+    fn run(&mut self) -> Result<(&'a str, u8), HeaderError> {
+        let start = self.at;
+        let Some(found) = quote_or_backslash(self.rest()) else {
+            return self.error("the string does not end");
+        };
+        let end = start + found;
+        self.at = end + 1;
+        Ok((&self.text[start..end], self.text.as_bytes()[end]))
+    }
+
+    /// Takes an escape whose backslash is taken, all of it ASCII.
+    #[inline]
+    fn escape(&mut self) -> Result<char, HeaderError> {
+        match escape(self.rest()) {
+            Some((symbol, length)) => {
+                self.at += length;
+                Ok(symbol)
+            }
+            None => self.error("malformed escape"),
+        }
     }
 }
 
-/// Resolves the escapes of a string; `None` if one is malformed.
-fn unescape(mut raw: &str) -> Option<String> {
-    let mut out = String::with_capacity(raw.len());
-    while let Some(at) = memchr(b'\\', raw.as_bytes()) {
-        out.push_str(&raw[..at]);
-        let (symbol, used) = escape(&raw.as_bytes()[at + 1..])?;
-        out.push(symbol);
-        raw = &raw[at + 1 + used..];
+/// Where the first quote or backslash is. Looks at eight bytes at a time: most strings of a header are too short
+/// for a call of `memchr` to pay.
+#[inline]
+fn quote_or_backslash(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    // The high bit of the lowest zero byte is set, and of none below it.
+    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let mut at = 0;
+    while let Some(chunk) = bytes[at..].first_chunk() {
+        let word = u64::from_le_bytes(*chunk);
+        let found =
+            zero_bytes(word ^ (ONES * u64::from(b'"'))) | zero_bytes(word ^ (ONES * u64::from(b'\\')));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
     }
-    out.push_str(raw);
-    Some(out)
+    let found = bytes[at..].iter().position(|&byte| byte == b'"' || byte == b'\\')?;
+    Some(at + found)
 }
 
-/// The character of the escape whose backslash precedes `bytes`, and how many bytes it takes (all of them ASCII).
+/// The character of the escape whose backslash precedes `bytes`, and how many bytes it takes.
+#[inline]
 fn escape(bytes: &[u8]) -> Option<(char, usize)> {
-    let symbol = match bytes.first()? {
-        b'u' => return unicode_escape(&bytes[1..]).map(|(symbol, used)| (symbol, used + 1)),
-        b'n' => '\n',
-        b'r' => '\r',
-        b't' => '\t',
-        b'b' => '\u{8}',
-        b'f' => '\u{c}',
-        &byte @ (b'"' | b'\\' | b'/') => char::from(byte),
+    let symbol = match bytes {
+        // The separators of a properties string, the commonest escapes by far.
+        [b'u', b'0', b'0', b'0', digit @ b'0'..=b'7', ..] => return Some((char::from(digit - b'0'), 5)),
+        [b'u', digits @ ..] => return unicode_escape(digits).map(|(symbol, length)| (symbol, length + 1)),
+        [b'n', ..] => '\n',
+        [b'r', ..] => '\r',
+        [b't', ..] => '\t',
+        [b'b', ..] => '\u{8}',
+        [b'f', ..] => '\u{c}',
+        [byte @ (b'"' | b'\\' | b'/'), ..] => char::from(*byte),
         _ => return None,
     };
     Some((symbol, 1))
