@@ -1,1 +1,28 @@
-//! The broker's services as one state machine without a runtime.
+//! The broker's services as one state machine: inputs and a time go in, effects come out. It has no socket, no
+//! file, no clock and no thread; the server process and the simulator drive the same code.
+//!
+//! The way of a durable send: [`request::decode`] builds the record at the edge → `services/send.rs` checks it →
+//! `pending.rs` waits for the write before it → `propose.rs` stamps and proposes the batch → [`io::Effect::Write`] →
+//! [`io::Input::Persisted`] → `apply.rs` makes it visible and answers.
+
+mod apply;
+mod broker;
+mod bytes_ext;
+mod checkpoint;
+mod control;
+pub mod filter;
+pub mod io;
+mod options;
+mod pending;
+mod propose;
+pub mod reader;
+mod recent;
+pub mod recovery;
+pub mod reply;
+pub mod request;
+mod services;
+mod state;
+
+pub use broker::Broker;
+pub use options::{Flush, Options};
+pub use state::TopicConfig;

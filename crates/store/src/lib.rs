@@ -3,11 +3,13 @@
 //! simulator runs the same code on a disk that fails.
 
 pub mod aligned;
+pub mod checkpoint;
 pub mod disk;
 pub mod file;
 pub mod log;
 pub mod meta;
 pub mod reader;
 pub mod run;
+pub mod sabotage;
 pub mod snapshot;
 pub mod unit;

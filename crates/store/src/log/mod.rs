@@ -18,6 +18,7 @@ mod frame;
 mod layout;
 mod scan;
 mod segment;
+mod walk;
 mod writer;
 
 pub use batch::{Batch, BatchBuilder, BatchError, head_len};
@@ -26,6 +27,7 @@ pub use frame::{Entry, FRAME_HEADER_LEN, FrameError, Kind, frame_len};
 pub use layout::{Layout, Mark, Place};
 pub use scan::{Damage, Scan, ScanError, Scanned, scan};
 pub use segment::{SEGMENT_HEADER_LEN, segment_bases, segment_path};
+pub use walk::{WalkError, walk};
 pub use writer::{AppendError, LogWriter};
 
 /// Folder of the segment files.

@@ -1,0 +1,98 @@
+//! Makes committed entries visible and answers their senders: the one place from which an acknowledgement
+//! leaves.
+
+use std::collections::BTreeSet;
+
+use steadfast_consensus::Committed;
+use steadfast_store::log::{Kind, Mark};
+use steadfast_store::unit::{KeyEntry, QueueName};
+
+use crate::broker::{Broker, Out, Phase, acknowledge};
+use crate::io::{Effect, Now};
+use crate::pending::Applied;
+
+impl Broker {
+    /// A write is durable: what it made committed is applied, consumers are woken, senders answered.
+    pub(crate) fn persisted(&mut self, now: Now, number: u64, mark: Mark, out: &mut Out<'_>) {
+        if matches!(self.phase, Phase::Poisoned(_) | Phase::Stopped) {
+            return;
+        }
+        let committed = self.group.persisted(number);
+        let finished = self.in_flight.take();
+        if self.phase == Phase::Starting {
+            self.phase = Phase::Leading;
+            self.register(out);
+        }
+        // The next write starts before the answers to this one are made: the disk does not wait for them.
+        self.propose(now, out);
+        let Some(finished) = finished else { return };
+        debug_assert_eq!(finished.number, number);
+        for entry in &committed {
+            self.remember(entry);
+        }
+        self.applied = mark;
+        let changes = self.apply_all(finished.applied);
+        if changes.topics {
+            self.register(out);
+        }
+        for ack in finished.acks {
+            acknowledge(ack, &self.options, out);
+        }
+        for queue in changes.queues {
+            self.wake(now, &queue, out);
+        }
+        if changes.topics {
+            self.unpark(now, out);
+        }
+    }
+
+    fn remember(&mut self, committed: &Committed) {
+        self.applied_term = committed.entry.term;
+        if committed.entry.kind == Kind::Batch {
+            self.hot.push(committed.payload_at, committed.entry.payload.clone());
+        }
+    }
+
+    /// Applies records in the order of the log. Recovery does the same.
+    pub(crate) fn apply_all(&mut self, records: Vec<Applied>) -> Changes {
+        let mut changes = Changes::default();
+        for record in records {
+            match record {
+                Applied::Message { queue, offset, unit, keys, store_time } => {
+                    let Some(state) = self.state.topics.queue_mut(&queue.topic, queue.queue_id) else {
+                        // Stamped for a topic of which nothing is left; the log still has it.
+                        continue;
+                    };
+                    assert_eq!(state.end, offset, "queue {queue}: the log and the queue must agree");
+                    state.push(unit, store_time);
+                    if !state.held.is_empty() {
+                        changes.queues.insert(queue);
+                    }
+                    for hash in keys {
+                        let (log_offset, size, crc) = (unit.log_offset, unit.size, unit.crc);
+                        self.keys.push(KeyEntry { hash, log_offset, size, crc });
+                    }
+                    self.stretch.messages += 1;
+                    self.statistics.stored(u64::from(unit.size));
+                }
+                Applied::Control(control) => changes.topics |= self.state.apply(&control),
+            }
+        }
+        changes
+    }
+
+    /// Tells the name servers which topics there are.
+    pub(crate) fn register(&self, out: &mut Out<'_>) {
+        let topics = self.state.topics.iter().map(|topic| topic.config.clone()).collect();
+        out(Effect::Register(topics));
+    }
+}
+
+/// What applying changed, beyond the state itself.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Topics were made, changed or removed.
+    pub(crate) topics: bool,
+    /// Queues that got messages while pulls are held at them.
+    pub(crate) queues: BTreeSet<QueueName>,
+}

@@ -1,0 +1,244 @@
+//! The broker of one group: takes inputs, keeps the state, emits effects. What each request does is in
+//! `services`; how a batch becomes durable is in `propose.rs` and `apply.rs`.
+
+use std::collections::BTreeMap;
+
+use steadfast_consensus::Group;
+use steadfast_store::log::{Mark, Room};
+use steadfast_types::{LogOffset, Term, Timestamp};
+
+use crate::checkpoint::Stretch;
+use crate::io::{ConnId, Effect, Input, Now, Origin};
+use crate::options::Options;
+use crate::pending::{Ack, InFlight, Pending, not_stored, unknown};
+use crate::recent::{HotTail, RecentKeys};
+use crate::reply::Reply;
+use crate::request::SendRequest;
+use crate::services::{Clients, HeldPulls, ReadsUnderWay, Statistics};
+use crate::state::State;
+use steadfast_wire::code::response;
+
+/// Where effects go, as early as possible.
+pub(crate) type Out<'a> = dyn FnMut(Effect) + 'a;
+
+/// What the broker can do at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The entry that opens the term is being written.
+    Starting,
+    /// Serving.
+    Leading,
+    /// A write failed: nothing is written any more, committed data is still served.
+    Poisoned(String),
+    /// Finishing what is in flight.
+    Stopping,
+    /// Nothing is left to do.
+    Stopped,
+}
+
+/// A broker; see the crate's documentation.
+pub struct Broker {
+    pub(crate) options: Options,
+    pub(crate) phase: Phase,
+    pub(crate) state: State,
+    pub(crate) group: Group,
+    /// End of the applied log.
+    pub(crate) applied: Mark,
+    /// Term of the last applied entry.
+    pub(crate) applied_term: Term,
+    /// Newest store time in the log: stamps never go back, whatever the clock does.
+    pub(crate) store_time: Timestamp,
+    pub(crate) room: Room,
+    pub(crate) pending: Pending,
+    pub(crate) in_flight: Option<InFlight>,
+    /// Sends that wait until their topic has been made.
+    pub(crate) parked: Vec<(Origin, Box<SendRequest>)>,
+    pub(crate) hot: HotTail,
+    pub(crate) keys: RecentKeys,
+    pub(crate) stretch: Stretch,
+    pub(crate) clients: Clients,
+    pub(crate) held: HeldPulls,
+    pub(crate) reads: ReadsUnderWay,
+    pub(crate) statistics: Statistics,
+    /// Spreads sends that leave the queue to the broker.
+    pub(crate) next_queue: BTreeMap<String, u32>,
+}
+
+impl Broker {
+    /// Handles inputs, then proposes what waits. Effects are emitted as early as possible: dispatch each at
+    /// once. Call it first with no inputs, to stand for election.
+    pub fn step(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, out: &mut dyn FnMut(Effect)) {
+        if self.phase == Phase::Starting && self.group.is_idle() {
+            self.lead(now, out);
+        }
+        for input in inputs {
+            self.input(now, input, out);
+        }
+        self.expire(now, out);
+        self.propose(now, out);
+        self.maybe_checkpoint(now, out);
+        self.maybe_stopped(out);
+    }
+
+    /// Ticks at which [`Broker::step`] must be called at the latest, even without input.
+    pub fn deadline(&self) -> Option<u64> {
+        let timeout = self.options.flush_timeout;
+        let writes = self.in_flight.as_ref().filter(|f| !f.acks.is_empty()).map(|f| f.since + timeout);
+        let pending = self.pending.oldest().map(|since| since + timeout);
+        [writes, pending, self.held.deadline(), self.clients.deadline()].into_iter().flatten().min()
+    }
+
+    /// End of the committed log.
+    pub fn committed(&self) -> LogOffset {
+        self.applied.end
+    }
+
+    fn input(&mut self, now: Now, input: Input, out: &mut Out<'_>) {
+        match input {
+            Input::Request(origin, request) => self.request(now, origin, request, out),
+            Input::Disconnected(conn) => self.disconnected(conn, out),
+            Input::Persisted(number, mark) => self.persisted(now, number, mark, out),
+            Input::WriteFailed(cause) => self.poison(&cause, out),
+            Input::Room(room) => self.room = room,
+            Input::ReadDone(number, result) => self.read_done(now, number, result, out),
+            Input::CheckpointDone(result) => self.checkpoint_done(now, result, out),
+            Input::Stop => self.stop(),
+        }
+    }
+
+    fn lead(&mut self, now: Now, out: &mut Out<'_>) {
+        match self.group.campaign() {
+            Ok(write) => {
+                let number = write.number;
+                let (applied, acks) = (Vec::new(), Vec::new());
+                self.in_flight = Some(InFlight { number, applied, acks, since: now.ticks });
+                out(Effect::Write(write));
+            }
+            Err(error) => self.poison(&error.to_string(), out),
+        }
+    }
+
+    /// The first failed write is the last one (promise P3).
+    fn poison(&mut self, cause: &str, out: &mut Out<'_>) {
+        if matches!(self.phase, Phase::Poisoned(_)) {
+            return;
+        }
+        self.phase = Phase::Poisoned(cause.to_owned());
+        out(Effect::Poisoned(cause.to_owned()));
+        if let Some(in_flight) = self.in_flight.take() {
+            for ack in in_flight.acks {
+                reply(*ack.origin(), unknown(cause), out);
+            }
+        }
+        self.refuse_pending(response::SERVICE_NOT_AVAILABLE, cause, out);
+    }
+
+    /// Answers everything that was not proposed yet: none of it is stored.
+    pub(crate) fn refuse_pending(&mut self, code: i32, cause: &str, out: &mut Out<'_>) {
+        self.refuse_sends(code, cause, out);
+        for control in std::mem::take(&mut self.pending.controls) {
+            if let Some(origin) = control.origin {
+                reply(origin, not_stored(code, cause), out);
+            }
+        }
+    }
+
+    /// Answers the sends that were not proposed yet.
+    pub(crate) fn refuse_sends(&mut self, code: i32, cause: &str, out: &mut Out<'_>) {
+        while let Some(send) = self.pending.pop_send() {
+            reply(send.origin, not_stored(code, cause), out);
+        }
+        for (origin, _) in std::mem::take(&mut self.parked) {
+            reply(origin, not_stored(code, cause), out);
+        }
+    }
+
+    fn expire(&mut self, now: Now, out: &mut Out<'_>) {
+        let timeout = self.options.flush_timeout;
+        let late = |since: u64| now.ticks >= since + timeout;
+        if let Some(in_flight) = self.in_flight.as_mut().filter(|f| late(f.since)) {
+            let cause = format!("the disk did not confirm the write within {timeout} ms");
+            for ack in in_flight.acks.drain(..) {
+                reply(*ack.origin(), unknown(&cause), out);
+            }
+        }
+        if self.pending.oldest().is_some_and(late) {
+            let cause = format!("the write before it has been under way for more than {timeout} ms");
+            while self.pending.sends.front().is_some_and(|s| late(s.since)) {
+                if let Some(send) = self.pending.pop_send() {
+                    reply(send.origin, not_stored(response::SYSTEM_BUSY, &cause), out);
+                }
+            }
+            while let Some(control) = self.pending.controls.pop_front_if(|c| late(c.since)) {
+                if let Some(origin) = control.origin {
+                    reply(origin, not_stored(response::SYSTEM_BUSY, &cause), out);
+                }
+            }
+        }
+        self.expire_held(now, out);
+        self.expire_clients(now, out);
+    }
+
+    fn disconnected(&mut self, conn: ConnId, out: &mut Out<'_>) {
+        self.held.drop_connection(conn, &mut self.state);
+        self.forget_connection(conn, out);
+    }
+
+    fn stop(&mut self) {
+        if !matches!(self.phase, Phase::Stopped) {
+            self.phase = match &self.phase {
+                Phase::Poisoned(_) => Phase::Stopped,
+                _ => Phase::Stopping,
+            };
+        }
+    }
+
+    fn maybe_stopped(&mut self, out: &mut Out<'_>) {
+        let idle = self.in_flight.is_none() && self.pending.is_empty() && self.stretch.is_idle();
+        if self.phase == Phase::Stopped || (self.phase == Phase::Stopping && idle) {
+            self.phase = Phase::Stopped;
+            out(Effect::Stopped);
+        }
+    }
+
+    /// Whether messages and changes are taken now; if not, the answer.
+    pub(crate) fn check_writable(&self) -> Result<(), Reply> {
+        let cause = match &self.phase {
+            Phase::Leading => return Ok(()),
+            Phase::Starting => "the broker is starting",
+            Phase::Stopping | Phase::Stopped => "the broker is stopping",
+            Phase::Poisoned(cause) => cause,
+        };
+        Err(not_stored(response::SERVICE_NOT_AVAILABLE, cause))
+    }
+}
+
+/// Emits an answer, unless the request wants none.
+pub(crate) fn reply(origin: Origin, reply: Reply, out: &mut Out<'_>) {
+    if !origin.oneway {
+        out(Effect::Reply(origin, reply));
+    }
+}
+
+/// Emits the answer of an acknowledged batch item.
+pub(crate) fn acknowledge(ack: Ack, options: &Options, out: &mut Out<'_>) {
+    let origin = *ack.origin();
+    if origin.oneway {
+        return;
+    }
+    let answer = match ack {
+        Ack::Done(_) => Reply::ok(),
+        Ack::Sent { queue_id, queue_offset, log_offsets, unique_key, .. } => {
+            let sent = crate::reply::Sent {
+                store_host: options.store_host,
+                log_offsets,
+                queue_id,
+                queue_offset,
+                transaction_id: unique_key,
+                region: options.region.clone(),
+            };
+            Reply::with(crate::reply::ReplyHeader::Sent(Box::new(sent)))
+        }
+    };
+    out(Effect::Reply(origin, answer));
+}

@@ -1,0 +1,192 @@
+//! What goes into the broker and what comes out: the whole contract between the core and its shell. The shell
+//! (the server process, or the simulator) owns the clock, the sockets and the disk; the core owns the state.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use steadfast_consensus::Write;
+use steadfast_store::checkpoint::Checkpoint;
+use steadfast_store::log::{Mark, Room};
+use steadfast_store::run::RunInfo;
+use steadfast_store::unit::{KeyEntry, QueueName, Unit};
+use steadfast_types::{LogOffset, QueueOffset, Timestamp};
+use steadfast_wire::frame::Serialize;
+
+use crate::filter::TagFilter;
+use crate::reply::Reply;
+use crate::request::Request;
+use crate::state::TopicConfig;
+
+/// A client's connection, numbered by the shell; never reused.
+pub type ConnId = u64;
+
+/// The time of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Wall clock: for stamps only, it may jump.
+    pub wall: Timestamp,
+    /// Milliseconds since some start, never going back: for every deadline.
+    pub ticks: u64,
+}
+
+/// Where a request came from and how its answer finds back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The connection.
+    pub conn: ConnId,
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The request's id on its connection.
+    pub opaque: i32,
+    /// Encoding of the request's header, which the answer must use.
+    pub serialize: Serialize,
+    /// A oneway request gets no answer, not even an error.
+    pub oneway: bool,
+    /// Version ordinal of the client.
+    pub version: i32,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input {
+    /// A decoded request.
+    Request(Origin, Request),
+    /// A connection is gone.
+    Disconnected(ConnId),
+    /// [`Effect::Write`] with this number is durable; the log now ends at the mark.
+    Persisted(u64, Mark),
+    /// A write failed: final for this group until the process has restarted (promise P3).
+    WriteFailed(String),
+    /// The space ahead of the log's tail changed.
+    Room(Room),
+    /// [`Effect::Read`] was done.
+    ReadDone(u64, ReadResult),
+    /// [`Effect::Checkpoint`] was done: its snapshot is verified and names these runs, or the old ones stay.
+    CheckpointDone(Result<Vec<RunInfo>, String>),
+    /// Stop cleanly: refuse what is new, finish what is in flight, then [`Effect::Stopped`].
+    Stop,
+}
+
+/// Something the shell is asked to do. Order between effects of one step matters only where noted.
+#[derive(Debug)]
+pub enum Effect {
+    /// Answer a request.
+    Reply(Origin, Reply),
+    /// Tell the client of a connection that its consumer group's members changed (NOTIFY_CONSUMER_IDS_CHANGED).
+    NotifyConsumerIdsChanged(ConnId, Arc<str>),
+    /// Make entries durable, then give [`Input::Persisted`].
+    Write(Write),
+    /// Read from disk, then give [`Input::ReadDone`] with the same number.
+    Read(u64, ReadJob),
+    /// Write an index run and a snapshot, then give [`Input::CheckpointDone`]. At most one is under way.
+    Checkpoint(Box<Checkpoint>),
+    /// Topics changed: register with the name servers. Emitted before the reply to the request that changed them.
+    Register(Vec<TopicConfig>),
+    /// The group takes no more writes; reads go on.
+    Poisoned(String),
+    /// A line for the operator's log: a rare event that somebody should know of.
+    Warn(String),
+    /// Everything acknowledged is done; the process may end.
+    Stopped,
+}
+
+/// Something to read from disk.
+#[derive(Debug, Clone)]
+pub enum ReadJob {
+    /// The next messages of a queue, from index runs; see [`ReadResult::Messages`].
+    Queue {
+        /// The queue.
+        queue: QueueName,
+        /// First offset wanted, and the end of what the index runs hold.
+        offsets: Range<QueueOffset>,
+        /// Which messages.
+        filter: TagFilter,
+        /// Most messages.
+        max_messages: usize,
+        /// Most bytes; one message is always returned.
+        max_bytes: usize,
+        /// End of the committed log.
+        committed: LogOffset,
+    },
+    /// Records whose units the core still has.
+    Records {
+        /// The units, in order of the queue.
+        units: Vec<Unit>,
+        /// Most bytes; one record is always returned.
+        max_bytes: usize,
+        /// End of the committed log.
+        committed: LogOffset,
+    },
+    /// Messages of a topic with a key, newest first.
+    Query {
+        /// Topic.
+        topic: String,
+        /// Key.
+        key: String,
+        /// Candidates that no index run has yet.
+        recent: Vec<KeyEntry>,
+        /// Only messages stored in this time.
+        stored: Range<Timestamp>,
+        /// Most messages.
+        max_messages: usize,
+        /// End of the committed log.
+        committed: LogOffset,
+    },
+    /// The message whose record starts at a log offset.
+    View {
+        /// Where.
+        at: LogOffset,
+        /// End of the committed log.
+        committed: LogOffset,
+    },
+    /// Store time of the record of one unit, wherever it is.
+    StoreTime {
+        /// The queue.
+        queue: QueueName,
+        /// The offset in it.
+        offset: QueueOffset,
+        /// Its unit, if the core still has it.
+        unit: Option<Unit>,
+        /// End of the committed log.
+        committed: LogOffset,
+    },
+    /// The offset in a queue of the first message stored at or after a time, by binary search.
+    Search {
+        /// The queue.
+        queue: QueueName,
+        /// Offsets to search.
+        offsets: Range<QueueOffset>,
+        /// Units that no index run has yet, the last ones of `offsets`.
+        recent: Vec<Unit>,
+        /// The time.
+        time: Timestamp,
+        /// RocketMQ's boundary: the first message not before, or the last one not after.
+        upper: bool,
+        /// End of the committed log.
+        committed: LogOffset,
+    },
+}
+
+/// What a read found.
+#[derive(Debug, Clone)]
+pub enum ReadResult {
+    /// Records, and the first queue offset that was not looked at.
+    Messages {
+        /// The records.
+        records: Vec<Bytes>,
+        /// Where the next pull goes on.
+        next: QueueOffset,
+    },
+    /// A number: a queue offset or a time.
+    Number(u64),
+    /// There is no such record.
+    NotFound,
+    /// A record is damaged; it is never skipped.
+    Damaged(String),
+    /// The index is being rebuilt and the search could not be completed in time; the text says the bound.
+    Incomplete(String),
+    /// The disk refused.
+    Failed(String),
+}

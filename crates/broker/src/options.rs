@@ -1,0 +1,82 @@
+//! What an operator decides about a broker.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// When an acknowledgement may leave (RocketMQ's `flushDiskType`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Flush {
+    /// After the entry is on stable storage.
+    #[default]
+    Sync,
+    /// After the entry is with the operating system: survives the process, not a power cut.
+    Async,
+}
+
+/// Settings of a broker. The names of RocketMQ's keys are in brackets.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Cluster (`brokerClusterName`).
+    pub cluster: String,
+    /// Name of the group of replicas (`brokerName`).
+    pub broker_name: String,
+    /// Id within it (`brokerId`), 0 for the leader.
+    pub broker_id: i64,
+    /// Address that clients are told (`brokerIP1`:`listenPort`).
+    pub store_host: SocketAddr,
+    /// Region on every message (`regionId`).
+    pub region: String,
+    /// Topics appear on the first message to them (`autoCreateTopicEnable`).
+    pub auto_create_topic: bool,
+    /// Queues of such a topic at most (`defaultTopicQueueNums`).
+    pub default_topic_queues: u32,
+    /// Largest body in bytes (`maxMessageSize`).
+    pub max_body: usize,
+    /// Flushing (`flushDiskType`).
+    pub flush: Flush,
+    /// Milliseconds until a sender whose write is not durable is told so (`syncFlushTimeout`).
+    pub flush_timeout: u64,
+    /// Bytes of a log segment, for a new directory (`mappedFileSizeCommitLog`).
+    pub segment_size: u64,
+    /// Bytes of allocated log space that only control records may use.
+    pub control_reserve: u64,
+    /// Bytes of log after which a checkpoint is written.
+    pub checkpoint_bytes: u64,
+    /// Messages after which a checkpoint is written.
+    pub checkpoint_messages: usize,
+    /// Bytes of the newest log kept in memory for consumers at the tail.
+    pub hot_bytes: usize,
+    /// Bytes of messages waiting to be written, above which senders are told that the broker is busy.
+    pub pending_bytes: usize,
+    /// Bytes of disk that the log leaves alone, for checkpoints.
+    pub disk_free_min: u64,
+    /// Bytes of memory for reads of older messages.
+    pub read_cache_bytes: usize,
+    /// Lines of `key=value` that GET_BROKER_CONFIG shows besides the above.
+    pub shown_config: Vec<(String, String)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cluster: "DefaultCluster".to_owned(),
+            broker_name: "broker-a".to_owned(),
+            broker_id: 0,
+            store_host: SocketAddr::from((Ipv4Addr::LOCALHOST, 10911)),
+            region: "DefaultRegion".to_owned(),
+            auto_create_topic: true,
+            default_topic_queues: 8,
+            max_body: steadfast_types::limits::BODY_LEN,
+            flush: Flush::Sync,
+            flush_timeout: 5_000,
+            segment_size: 1 << 30,
+            control_reserve: 16 << 20,
+            checkpoint_bytes: 256 << 20,
+            checkpoint_messages: 256 << 10,
+            hot_bytes: 64 << 20,
+            pending_bytes: 64 << 20,
+            disk_free_min: 64 << 20,
+            read_cache_bytes: 48 << 20,
+            shown_config: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Reads what is no longer in memory: queues and index from the runs, records from the log. The shell calls it
+//! from a small pool of threads. A run that is damaged or missing is made again from the stretch of the log it
+//! covers, by the first read that needs it; that read and those after it wait for this.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use bytes::Bytes;
+use steadfast_store::checkpoint::{INDEX_DIR, Snapshot};
+use steadfast_store::disk::Disk;
+use steadfast_store::log::{self, Layout};
+use steadfast_store::reader::{LogReader, ReadError};
+use steadfast_store::run::{Run, RunError, RunId};
+use steadfast_store::unit::{KeyEntry, QueueName, Unit, key_hash};
+use steadfast_types::properties::Lookup;
+use steadfast_types::record::StoredMessage;
+use steadfast_types::{LogOffset, QueueOffset, Timestamp};
+
+use crate::filter::TagFilter;
+use crate::io::{ReadJob, ReadResult};
+use crate::recovery::rebuild_run;
+
+/// Units read from a run at a time.
+const UNITS: usize = 2048;
+/// Units that one read looks at, at most, when its filter matches few.
+const SCAN_UNITS: usize = 16 * 1024;
+
+/// Why a read did not succeed, before it is put into words for the client.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error("index runs are being made again from the log, {done} of {all} are complete")]
+    Late { done: usize, all: usize },
+    #[error("the index run that begins at log offset {0} cannot be made again: {1}")]
+    Rebuild(LogOffset, String),
+}
+
+/// One stretch of the log and its run.
+struct Slot<D: Disk> {
+    covers: Range<LogOffset>,
+    run: Mutex<Option<Arc<Run<D>>>>,
+}
+
+/// Reads for one group; threads share it.
+pub struct Reader<D: Disk> {
+    disk: D,
+    layout: Layout,
+    log: LogReader<D>,
+    slots: RwLock<Vec<Arc<Slot<D>>>>,
+}
+
+impl<D: Disk> Reader<D> {
+    /// A reader that knows the runs of a snapshot. A run that does not open is made again when needed.
+    pub(crate) fn new(disk: D, layout: Layout, cache_bytes: usize) -> Self {
+        let log = LogReader::new(disk.clone(), log::DIR, cache_bytes);
+        Self { disk, layout, log, slots: RwLock::default() }
+    }
+
+    /// Takes over the runs that a snapshot names. Call it before the core hears that the checkpoint is done.
+    pub fn install(&self, snapshot: &Snapshot) {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        for info in snapshot.runs.iter().skip(slots.len()) {
+            let run = Run::open(&self.disk, INDEX_DIR, info.id()).ok().filter(|run| run.info() == info);
+            let run = Mutex::new(run.map(Arc::new));
+            slots.push(Arc::new(Slot { covers: info.covers.clone(), run }));
+        }
+    }
+
+    /// How many runs cannot be used as they are.
+    pub fn missing_runs(&self) -> usize {
+        self.slots().iter().filter(|slot| slot.lock().is_none()).count()
+    }
+
+    /// Makes one missing run again, if there is one. For a background thread.
+    pub fn rebuild_one(&self) -> Result<bool, String> {
+        let slots = self.slots();
+        let Some(slot) = slots.iter().find(|slot| slot.lock().is_none()) else { return Ok(false) };
+        self.run_of(slot).map(|_| true).map_err(|error| error.to_string())
+    }
+
+    /// Does one job. `late` tells when a lookup that has to wait for missing runs has waited long enough.
+    pub fn perform(&self, job: ReadJob, late: &dyn Fn() -> bool) -> ReadResult {
+        self.try_perform(job, late).unwrap_or_else(|failure| match &failure {
+            Failure::Read(ReadError::NotFound { .. }) => ReadResult::NotFound,
+            Failure::Read(ReadError::Damaged { .. }) => ReadResult::Damaged(failure.to_string()),
+            Failure::Late { .. } => ReadResult::Incomplete(failure.to_string()),
+            _ => ReadResult::Failed(failure.to_string()),
+        })
+    }
+
+    fn try_perform(&self, job: ReadJob, late: &dyn Fn() -> bool) -> Result<ReadResult, Failure> {
+        match job {
+            ReadJob::Queue { queue, offsets, filter, max_messages, max_bytes, committed } => {
+                let (units, after) = self.matching(&queue, offsets, &filter, max_messages)?;
+                let (numbers, units): (Vec<_>, Vec<_>) = units.into_iter().unzip();
+                if units.is_empty() {
+                    return Ok(ReadResult::Messages { records: Vec::new(), next: after });
+                }
+                let records = self.log.records(&units, max_bytes, committed)?;
+                let next = numbers.get(records.len()).copied().unwrap_or(after);
+                Ok(ReadResult::Messages { records, next })
+            }
+            ReadJob::Records { units, max_bytes, committed } => {
+                let records = self.log.records(&units, max_bytes, committed)?;
+                Ok(ReadResult::Messages { records, next: QueueOffset::ZERO })
+            }
+            ReadJob::Query { topic, key, recent, stored, max_messages, committed } => {
+                let wanted = Wanted { topic, key, stored, max_messages, committed };
+                self.query(&wanted, recent, late)
+            }
+            ReadJob::View { at, committed } => {
+                let record = self.log.record_at(at, committed)?;
+                Ok(ReadResult::Messages { records: vec![record], next: QueueOffset::ZERO })
+            }
+            ReadJob::StoreTime { queue, offset, unit, committed } => {
+                let unit = match unit {
+                    Some(unit) => unit,
+                    None => self.unit(&queue, offset)?,
+                };
+                Ok(ReadResult::Number(self.store_time(&unit, committed)?.get()))
+            }
+            ReadJob::Search { queue, offsets, recent, time, upper, committed } => {
+                self.search(&queue, offsets, &recent, time, upper, committed)
+            }
+        }
+    }
+
+    /// Units of a queue that match, and the first offset not looked at.
+    #[allow(clippy::type_complexity)] // pairs of offset and unit
+    fn matching(
+        &self,
+        queue: &QueueName,
+        offsets: Range<QueueOffset>,
+        filter: &TagFilter,
+        max: usize,
+    ) -> Result<(Vec<(QueueOffset, Unit)>, QueueOffset), Failure> {
+        let mut found = Vec::new();
+        let mut at = offsets.start;
+        let mut scanned = 0;
+        while at < offsets.end && found.len() < max && scanned < SCAN_UNITS {
+            let ask = match filter {
+                TagFilter::All => max - found.len(),
+                TagFilter::Tags(_) => UNITS,
+            };
+            let units = self.units(queue, at, ask)?;
+            scanned += units.len();
+            for unit in units {
+                if found.len() == max {
+                    break;
+                }
+                if filter.matches(unit.tag) {
+                    found.push((at, unit));
+                }
+                at = at.next();
+            }
+        }
+        Ok((found, at))
+    }
+
+    /// At least one unit from `from` on.
+    fn units(&self, queue: &QueueName, from: QueueOffset, max: usize) -> Result<Vec<Unit>, Failure> {
+        let slots = self.slots();
+        // Newer first: consumers are rarely far behind.
+        for slot in slots.iter().rev() {
+            let run = slot.lock().clone();
+            if let Some(run) = run {
+                let units = self.checked(slot, &run, |run| run.units(queue, from, max))?;
+                if !units.is_empty() {
+                    return Ok(units);
+                }
+            }
+        }
+        for slot in slots.iter() {
+            let run = self.run_of(slot)?;
+            let units = run.units(queue, from, max)?;
+            if !units.is_empty() {
+                return Ok(units);
+            }
+        }
+        let cause = format!("no run has offset {from} of queue {queue}");
+        Err(Failure::Rebuild(LogOffset::ZERO, cause))
+    }
+
+    fn unit(&self, queue: &QueueName, offset: QueueOffset) -> Result<Unit, Failure> {
+        let units = self.units(queue, offset, 1)?;
+        Ok(units[0])
+    }
+
+    /// Uses a run; if a page of it turns out to be damaged, makes the run again and uses that.
+    fn checked<T>(
+        &self,
+        slot: &Slot<D>,
+        run: &Run<D>,
+        read: impl Fn(&Run<D>) -> Result<T, RunError>,
+    ) -> Result<T, Failure> {
+        match read(run) {
+            Err(RunError::Damaged { .. }) => {
+                *slot.lock() = None;
+                Ok(read(&*self.run_of(slot)?)?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// The run of a slot, made again from the log if need be.
+    fn run_of(&self, slot: &Slot<D>) -> Result<Arc<Run<D>>, Failure> {
+        let mut held = slot.lock();
+        if let Some(run) = &*held {
+            return Ok(run.clone());
+        }
+        let begins = slot.covers.start;
+        rebuild_run(&self.disk, self.layout, slot.covers.clone())
+            .map_err(|cause| Failure::Rebuild(begins, cause))?;
+        let run = Arc::new(Run::open(&self.disk, INDEX_DIR, RunId(begins))?);
+        *held = Some(run.clone());
+        Ok(run)
+    }
+
+    fn query(
+        &self,
+        wanted: &Wanted,
+        recent: Vec<KeyEntry>,
+        late: &dyn Fn() -> bool,
+    ) -> Result<ReadResult, Failure> {
+        let mut records = Vec::new();
+        self.collect(wanted, recent.into_iter(), &mut records)?;
+        let hash = key_hash(&wanted.topic, &wanted.key);
+        let slots = self.slots();
+        for (done, slot) in slots.iter().rev().enumerate() {
+            if records.len() >= wanted.max_messages {
+                break;
+            }
+            if late() {
+                return Err(Failure::Late { done, all: slots.len() });
+            }
+            let run = self.run_of(slot)?;
+            let candidates = self.checked(slot, &run, |run| run.candidates(hash))?;
+            self.collect(wanted, candidates.into_iter().rev(), &mut records)?;
+        }
+        Ok(ReadResult::Messages { records, next: QueueOffset::ZERO })
+    }
+
+    /// Keeps the candidates that really have the key: a hash is only a hint, and none of the hits that count
+    /// may be another key's.
+    fn collect(
+        &self,
+        wanted: &Wanted,
+        candidates: impl Iterator<Item = KeyEntry>,
+        records: &mut Vec<Bytes>,
+    ) -> Result<(), Failure> {
+        for entry in candidates {
+            if records.len() >= wanted.max_messages {
+                return Ok(());
+            }
+            let KeyEntry { log_offset, size, crc, .. } = entry;
+            let unit = Unit { log_offset, size, tag: 0, crc };
+            let found = self.log.records(&[unit], usize::MAX, wanted.committed)?;
+            records.extend(found.into_iter().filter(|record| wanted.accepts(record)));
+        }
+        Ok(())
+    }
+
+    fn store_time(&self, unit: &Unit, committed: LogOffset) -> Result<Timestamp, Failure> {
+        let records = self.log.records(&[*unit], usize::MAX, committed)?;
+        let damaged = || ReadError::Damaged { log_offset: unit.log_offset, size: unit.size };
+        let record = records.first().ok_or_else(damaged)?;
+        let message = StoredMessage::decode_verified(record).map_err(|_| damaged())?;
+        Ok(message.stamp.store_time)
+    }
+
+    fn search(
+        &self,
+        queue: &QueueName,
+        offsets: Range<QueueOffset>,
+        recent: &[Unit],
+        time: Timestamp,
+        upper: bool,
+        committed: LogOffset,
+    ) -> Result<ReadResult, Failure> {
+        let recent_from = offsets.end.get() - recent.len() as u64;
+        let time_at = |offset: u64| -> Result<Timestamp, Failure> {
+            let unit = match offset.checked_sub(recent_from) {
+                Some(at) => recent[at as usize],
+                None => self.unit(queue, QueueOffset::new(offset))?,
+            };
+            self.store_time(&unit, committed)
+        };
+        // First offset whose time is past the wanted one (upper), or not before it (lower).
+        let (mut low, mut high) = (offsets.start.get(), offsets.end.get());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let stored = time_at(middle)?;
+            let before = if upper { stored <= time } else { stored < time };
+            if before {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        let found = if upper { low.saturating_sub(1).max(offsets.start.get()) } else { low };
+        Ok(ReadResult::Number(found))
+    }
+
+    fn slots(&self) -> Vec<Arc<Slot<D>>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl<D: Disk> Slot<D> {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Run<D>>>> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a lookup looks for.
+struct Wanted {
+    topic: String,
+    key: String,
+    stored: Range<Timestamp>,
+    max_messages: usize,
+    committed: LogOffset,
+}
+
+impl Wanted {
+    fn accepts(&self, record: &[u8]) -> bool {
+        let Ok(message) = StoredMessage::decode_verified(record) else { return false };
+        message.topic == self.topic
+            && self.stored.contains(&message.stamp.store_time)
+            && Lookup::parse(message.properties).lookup_keys().any(|key| key == self.key)
+    }
+}

@@ -1,0 +1,340 @@
+//! Requests, decoded at the edge before the core sees them. The table from request code to handler is
+//! [`decode`] (code → request) and `services::dispatch` (request → handler).
+
+mod send;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use bytes::Bytes;
+pub(crate) use send::derived;
+pub use send::{PreparedRecord, SendRequest};
+use serde::de::DeserializeOwned;
+use steadfast_types::{QueueId, QueueOffset, Timestamp, limits};
+use steadfast_wire::body::{CheckClientRequestBody, HeartbeatData};
+use steadfast_wire::code::{request, response};
+use steadfast_wire::header::{ExtFields, Header, HeaderError};
+use steadfast_wire::headers::{self, Boundary};
+
+use crate::filter::TagFilter;
+use crate::reply::Reply;
+
+/// What decoding needs to know of the broker.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    /// Advertised address.
+    pub store_host: SocketAddr,
+    /// Largest body in bytes.
+    pub max_body: usize,
+    /// Region put on every message.
+    pub region: String,
+    /// Cluster put on every message.
+    pub cluster: String,
+    /// Distinguishes the ids that this process makes for messages without one.
+    pub process_id: u32,
+    /// Counts them.
+    pub ids: Arc<AtomicU32>,
+}
+
+/// A request in the terms of the broker.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// SEND_MESSAGE, SEND_MESSAGE_V2, SEND_BATCH_MESSAGE.
+    Send(Box<SendRequest>),
+    /// PULL_MESSAGE, LITE_PULL_MESSAGE.
+    Pull(Box<PullRequest>),
+    /// QUERY_MESSAGE.
+    QueryMessage(QueryRequest),
+    /// VIEW_MESSAGE_BY_ID.
+    ViewMessage(u64),
+    /// QUERY_CONSUMER_OFFSET.
+    QueryConsumerOffset {
+        /// Group.
+        group: String,
+        /// Queue.
+        queue: QueueRef,
+        /// False: say 22 rather than 0 for a group that has no position.
+        zero_if_absent: bool,
+    },
+    /// UPDATE_CONSUMER_OFFSET.
+    UpdateConsumerOffset {
+        /// Group.
+        group: String,
+        /// Queue.
+        queue: QueueRef,
+        /// Everything before it is processed.
+        offset: i64,
+    },
+    /// SEARCH_OFFSET_BY_TIMESTAMP.
+    SearchOffset {
+        /// Queue.
+        queue: QueueRef,
+        /// Milliseconds.
+        time: Timestamp,
+        /// Last message not after the time, instead of first not before it.
+        upper: bool,
+    },
+    /// GET_MAX_OFFSET.
+    GetMaxOffset(QueueRef),
+    /// GET_MIN_OFFSET.
+    GetMinOffset(QueueRef),
+    /// GET_EARLIEST_MSG_STORETIME.
+    GetEarliestStoreTime(QueueRef),
+    /// HEART_BEAT, with the language the client names.
+    Heartbeat(Box<HeartbeatData>, &'static str),
+    /// UNREGISTER_CLIENT.
+    UnregisterClient {
+        /// Client.
+        client_id: String,
+        /// Its producer group.
+        producer_group: Option<String>,
+        /// Its consumer group.
+        consumer_group: Option<String>,
+    },
+    /// GET_CONSUMER_LIST_BY_GROUP.
+    GetConsumerList(String),
+    /// CHECK_CLIENT_CONFIG.
+    CheckClientConfig(Box<CheckClientRequestBody>),
+    /// UPDATE_AND_CREATE_TOPIC.
+    CreateTopic(crate::state::TopicConfig),
+    /// DELETE_TOPIC_IN_BROKER.
+    DeleteTopic(String),
+    /// GET_BROKER_CONFIG.
+    GetBrokerConfig,
+    /// GET_BROKER_RUNTIME_INFO.
+    GetRuntimeInfo,
+    /// GET_TOPIC_STATS_INFO.
+    GetTopicStats(String),
+    /// GET_CONSUMER_CONNECTION_LIST.
+    GetConsumerConnections(String),
+    /// GET_CONSUME_STATS: group, and the topic or all of them.
+    GetConsumeStats(String, Option<String>),
+    /// QUERY_TOPIC_CONSUME_BY_WHO.
+    QueryTopicConsumers(String),
+}
+
+/// A queue as a client names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueRef {
+    /// Topic.
+    pub topic: String,
+    /// Queue id; clients may send anything.
+    pub queue_id: i32,
+}
+
+impl QueueRef {
+    /// The id, unless it is negative.
+    pub fn id(&self) -> Option<QueueId> {
+        u32::try_from(self.queue_id).ok().map(QueueId::new)
+    }
+}
+
+/// A pull.
+#[derive(Debug, Clone)]
+pub struct PullRequest {
+    /// Consumer group.
+    pub group: String,
+    /// Queue.
+    pub queue: QueueRef,
+    /// First offset wanted.
+    pub offset: i64,
+    /// Most messages.
+    pub max_messages: usize,
+    /// Most bytes.
+    pub max_bytes: usize,
+    /// Position to commit on the way.
+    pub commit: Option<QueueOffset>,
+    /// Milliseconds to hold the request while there is nothing, 0 to answer at once.
+    pub hold: u64,
+    /// Filter in the request; None uses the group's subscription.
+    pub filter: Option<TagFilter>,
+}
+
+/// A lookup by key.
+#[derive(Debug, Clone)]
+pub struct QueryRequest {
+    /// Topic.
+    pub topic: String,
+    /// Key: a unique key or one of KEYS.
+    pub key: String,
+    /// Most messages.
+    pub max_messages: usize,
+    /// Earliest store time.
+    pub begin: Timestamp,
+    /// Latest store time.
+    pub end: Timestamp,
+}
+
+/// Turns a frame's header and body into a request. Pure and without order: it runs at the edge, many at once.
+///
+/// # Errors
+/// The answer to send instead.
+pub fn decode(
+    edge: &Edge,
+    peer: SocketAddr,
+    now: Timestamp,
+    header: &Header<'_>,
+    body: Bytes,
+) -> Result<Request, Reply> {
+    let ext = &header.ext;
+    Ok(match header.code {
+        request::SEND_MESSAGE => {
+            let send = headers::SendMessage::decode(ext).map_err(malformed)?;
+            Request::Send(Box::new(send::prepare(edge, peer, now, &send, false, body)?))
+        }
+        request::SEND_MESSAGE_V2 | request::SEND_BATCH_MESSAGE => {
+            let send = headers::SendMessage::decode_v2(ext).map_err(malformed)?;
+            let batch = send.batch || header.code == request::SEND_BATCH_MESSAGE;
+            Request::Send(Box::new(send::prepare(edge, peer, now, &send, batch, body)?))
+        }
+        request::PULL_MESSAGE | request::LITE_PULL_MESSAGE => Request::Pull(Box::new(pull(ext)?)),
+        request::QUERY_MESSAGE => Request::QueryMessage(query(ext)?),
+        request::VIEW_MESSAGE_BY_ID => {
+            let view = headers::ViewMessage::decode(ext).map_err(malformed)?;
+            Request::ViewMessage(u64::try_from(view.offset).unwrap_or(u64::MAX))
+        }
+        request::QUERY_CONSUMER_OFFSET => {
+            let h = headers::QueryConsumerOffset::decode(ext).map_err(malformed)?;
+            Request::QueryConsumerOffset {
+                group: h.consumer_group.into_owned(),
+                queue: QueueRef { topic: h.topic.into_owned(), queue_id: h.queue_id },
+                zero_if_absent: h.set_zero_if_not_found.unwrap_or(true),
+            }
+        }
+        request::UPDATE_CONSUMER_OFFSET => {
+            let h = headers::UpdateConsumerOffset::decode(ext).map_err(malformed)?;
+            Request::UpdateConsumerOffset {
+                group: h.consumer_group.into_owned(),
+                queue: QueueRef { topic: h.topic.into_owned(), queue_id: h.queue_id },
+                offset: h.commit_offset,
+            }
+        }
+        request::SEARCH_OFFSET_BY_TIMESTAMP => {
+            let h = headers::SearchOffset::decode(ext).map_err(malformed)?;
+            Request::SearchOffset {
+                queue: QueueRef { topic: h.topic.into_owned(), queue_id: h.queue_id },
+                time: Timestamp::new(u64::try_from(h.timestamp).unwrap_or(0)),
+                upper: h.boundary == Boundary::Upper,
+            }
+        }
+        request::GET_MAX_OFFSET => Request::GetMaxOffset(queue_of(ext)?),
+        request::GET_MIN_OFFSET => Request::GetMinOffset(queue_of(ext)?),
+        request::GET_EARLIEST_MSG_STORETIME => Request::GetEarliestStoreTime(queue_of(ext)?),
+        request::HEART_BEAT => {
+            Request::Heartbeat(Box::new(json::<HeartbeatData>(&body)?), header.language.name())
+        }
+        request::UNREGISTER_CLIENT => {
+            let h = headers::UnregisterClient::decode(ext).map_err(malformed)?;
+            Request::UnregisterClient {
+                client_id: h.client_id.into_owned(),
+                producer_group: h.producer_group.map(|g| g.into_owned()),
+                consumer_group: h.consumer_group.map(|g| g.into_owned()),
+            }
+        }
+        request::GET_CONSUMER_LIST_BY_GROUP => {
+            let h = headers::GetConsumerListByGroup::decode(ext).map_err(malformed)?;
+            Request::GetConsumerList(h.consumer_group.into_owned())
+        }
+        request::CHECK_CLIENT_CONFIG => Request::CheckClientConfig(Box::new(json(&body)?)),
+        request::UPDATE_AND_CREATE_TOPIC => Request::CreateTopic(topic_config(ext)?),
+        request::DELETE_TOPIC_IN_BROKER => {
+            let h = headers::DeleteTopic::decode(ext).map_err(malformed)?;
+            Request::DeleteTopic(h.topic.into_owned())
+        }
+        request::GET_BROKER_CONFIG => Request::GetBrokerConfig,
+        request::GET_BROKER_RUNTIME_INFO => Request::GetRuntimeInfo,
+        request::GET_TOPIC_STATS_INFO => Request::GetTopicStats(topic_of(ext)?),
+        request::GET_CONSUMER_CONNECTION_LIST => {
+            let h = headers::GetConsumerConnectionList::decode(ext).map_err(malformed)?;
+            Request::GetConsumerConnections(h.consumer_group.into_owned())
+        }
+        request::GET_CONSUME_STATS => {
+            let h = headers::GetConsumeStats::decode(ext).map_err(malformed)?;
+            let topic = h.topic.filter(|t| !t.is_empty()).map(|t| t.into_owned());
+            Request::GetConsumeStats(h.consumer_group.into_owned(), topic)
+        }
+        request::QUERY_TOPIC_CONSUME_BY_WHO => Request::QueryTopicConsumers(topic_of(ext)?),
+        code => {
+            let remark = format!("request type {code} not supported");
+            return Err(Reply::error(response::REQUEST_CODE_NOT_SUPPORTED, remark));
+        }
+    })
+}
+
+fn malformed(error: HeaderError) -> Reply {
+    Reply::error(response::SYSTEM_ERROR, format!("the request's header is not usable: {error}"))
+}
+
+fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Reply> {
+    serde_json::from_slice(body).map_err(|error| {
+        Reply::error(response::SYSTEM_ERROR, format!("the request's body is not usable: {error}"))
+    })
+}
+
+fn queue_of(ext: &ExtFields<'_>) -> Result<QueueRef, Reply> {
+    let h = headers::GetMinOffset::decode(ext).map_err(malformed)?;
+    Ok(QueueRef { topic: h.topic.into_owned(), queue_id: h.queue_id })
+}
+
+fn topic_of(ext: &ExtFields<'_>) -> Result<String, Reply> {
+    Ok(headers::TopicOnly::decode(ext).map_err(malformed)?.topic.into_owned())
+}
+
+fn pull(ext: &ExtFields<'_>) -> Result<PullRequest, Reply> {
+    use steadfast_types::sys_flag::{PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND};
+    let h = headers::PullMessage::decode(ext).map_err(malformed)?;
+    let tag_filter = h.expression_type.as_deref().is_none_or(|t| t.is_empty() || t == "TAG");
+    if !tag_filter {
+        let remark = "only filters by tag are supported; SQL92 is not (enablePropertyFilter=false)";
+        return Err(Reply::error(response::SYSTEM_ERROR, remark));
+    }
+    let in_request = h.sys_flag & PULL_SUBSCRIPTION != 0;
+    let max_bytes = h.max_msg_bytes.and_then(|max| usize::try_from(max).ok()).filter(|max| *max > 0);
+    Ok(PullRequest {
+        group: h.consumer_group.into_owned(),
+        queue: QueueRef { topic: h.topic.into_owned(), queue_id: h.queue_id },
+        offset: h.queue_offset,
+        max_messages: usize::try_from(h.max_msg_nums).unwrap_or(0).clamp(1, limits::PULL_MESSAGES),
+        max_bytes: max_bytes.unwrap_or(limits::PULL_BYTES).min(limits::PULL_BYTES),
+        commit: (h.sys_flag & PULL_COMMIT_OFFSET != 0)
+            .then(|| u64::try_from(h.commit_offset).ok().map(QueueOffset::new))
+            .flatten(),
+        hold: if h.sys_flag & PULL_SUSPEND != 0 {
+            u64::try_from(h.suspend_timeout_millis).unwrap_or(0)
+        } else {
+            0
+        },
+        filter: in_request.then(|| TagFilter::parse(h.subscription.as_deref().unwrap_or("*"))),
+    })
+}
+
+fn query(ext: &ExtFields<'_>) -> Result<QueryRequest, Reply> {
+    let h = headers::QueryMessage::decode(ext).map_err(malformed)?;
+    let time = |ms: i64| Timestamp::new(u64::try_from(ms).unwrap_or(0));
+    Ok(QueryRequest {
+        topic: h.topic.into_owned(),
+        key: h.key.into_owned(),
+        max_messages: usize::try_from(h.max_num).unwrap_or(0).clamp(1, limits::QUERY_RESULTS),
+        begin: time(h.begin_timestamp),
+        end: time(h.end_timestamp),
+    })
+}
+
+fn topic_config(ext: &ExtFields<'_>) -> Result<crate::state::TopicConfig, Reply> {
+    let h = headers::CreateTopic::decode(ext).map_err(malformed)?;
+    let queues = |n: i32, name: &str| {
+        u32::try_from(n).ok().filter(|n| (1..=limits::QUEUES).contains(n)).ok_or_else(|| {
+            let remark = format!("{name} is {n}, it must be between 1 and {}", limits::QUEUES);
+            Reply::error(response::INVALID_PARAMETER, remark)
+        })
+    };
+    Ok(crate::state::TopicConfig {
+        name: h.topic.as_ref().into(),
+        read_queues: queues(h.read_queue_nums, "readQueueNums")?,
+        write_queues: queues(h.write_queue_nums, "writeQueueNums")?,
+        perm: h.perm as u32 & 7,
+        sys_flag: h.topic_sys_flag.unwrap_or(0),
+        order: h.order,
+    })
+}

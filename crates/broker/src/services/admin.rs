@@ -1,0 +1,196 @@
+//! What tools and dashboards ask: settings, figures, and who is connected.
+
+use std::collections::BTreeSet;
+
+use steadfast_types::{QueueOffset, Timestamp};
+use steadfast_wire::body::{
+    Connection, ConsumeStats, ConsumerConnection, DataVersion, GroupList, KVTable, MessageQueue,
+    OffsetWrapper, TopicOffset, TopicStatsTable,
+};
+use steadfast_wire::code::response;
+
+use super::Answer;
+use crate::broker::{Broker, Phase};
+use crate::io::Now;
+use crate::options::Flush;
+use crate::reply::{Reply, ReplyHeader};
+use crate::state::{Queue, Topic};
+
+impl Broker {
+    /// GET_BROKER_CONFIG: RocketMQ's properties text.
+    pub(super) fn broker_config(&self) -> Reply {
+        let o = &self.options;
+        let flush = match o.flush {
+            Flush::Sync => "SYNC_FLUSH",
+            Flush::Async => "ASYNC_FLUSH",
+        };
+        let mut lines = vec![
+            format!("brokerClusterName={}", o.cluster),
+            format!("brokerName={}", o.broker_name),
+            format!("brokerId={}", o.broker_id),
+            format!("brokerIP1={}", o.store_host.ip()),
+            format!("listenPort={}", o.store_host.port()),
+            format!("flushDiskType={flush}"),
+            format!("syncFlushTimeout={}", o.flush_timeout),
+            format!("autoCreateTopicEnable={}", o.auto_create_topic),
+            format!("defaultTopicQueueNums={}", o.default_topic_queues),
+            format!("maxMessageSize={}", o.max_body),
+            format!("mappedFileSizeCommitLog={}", o.segment_size),
+        ];
+        lines.extend(o.shown_config.iter().map(|(key, value)| format!("{key}={value}")));
+        let version = serde_json::to_string(&DataVersion::default()).unwrap_or_default();
+        let body = vec![lines.join("\n").into()];
+        Reply { body, ..Reply::with(ReplyHeader::Field("version", version)) }
+    }
+
+    /// GET_BROKER_RUNTIME_INFO.
+    pub(super) fn runtime_info(&self, now: Now) -> Reply {
+        let (producers, consumers) = self.clients.counts();
+        let phase = match &self.phase {
+            Phase::Leading => "serving".to_owned(),
+            Phase::Starting => "starting".to_owned(),
+            Phase::Stopping | Phase::Stopped => "stopping".to_owned(),
+            Phase::Poisoned(cause) => format!("no writes since: {cause}"),
+        };
+        let s = &self.statistics;
+        let average = s.stored_bytes.checked_div(s.stored).unwrap_or(0);
+        let figures = [
+            ("brokerVersionDesc", format!("Steadfast {}", env!("CARGO_PKG_VERSION"))),
+            ("brokerVersion", steadfast_wire::header::VERSION.to_string()),
+            ("brokerActive", (self.phase == Phase::Leading).to_string()),
+            ("state", phase),
+            ("term", self.group.term().to_string()),
+            ("runtime", format!("[ {} ms ]", now.ticks)),
+            ("msgPutTotalTodayNow", s.stored.to_string()),
+            ("msgGetTotalTodayNow", s.served.to_string()),
+            ("msgPutTotalTodayMorning", "0".to_owned()),
+            ("msgPutTotalYesterdayMorning", "0".to_owned()),
+            ("msgGetTotalTodayMorning", "0".to_owned()),
+            ("msgGetTotalYesterdayMorning", "0".to_owned()),
+            ("putMessageTimesTotal", s.stored.to_string()),
+            ("putMessageSizeTotal", s.stored_bytes.to_string()),
+            ("putMessageAverageSize", average.to_string()),
+            ("putTps", "0 0 0".to_owned()),
+            ("getTransferredTps", "0 0 0".to_owned()),
+            ("getTransferedTps", "0 0 0".to_owned()),
+            ("getFoundTps", "0 0 0".to_owned()),
+            ("getMissTps", "0 0 0".to_owned()),
+            ("getTotalTps", "0 0 0".to_owned()),
+            ("commitLogMinOffset", "0".to_owned()),
+            ("commitLogMaxOffset", self.committed().to_string()),
+            ("commitLogDiskRatio", "0.0".to_owned()),
+            ("consumeQueueDiskRatio", "0.0".to_owned()),
+            ("earliestMessageTimeStamp", "-1".to_owned()),
+            ("pageCacheLockTimeMills", "0".to_owned()),
+            ("dispatchBehindBytes", "0".to_owned()),
+            ("timerReadBehind", "0".to_owned()),
+            ("timerOffsetBehind", "0".to_owned()),
+            ("timerCongestNum", "0".to_owned()),
+            ("timerEnqueueTps", "0.0".to_owned()),
+            ("timerDequeueTps", "0.0".to_owned()),
+            ("sendThreadPoolQueueSize", self.pending.sends.len().to_string()),
+            ("sendThreadPoolQueueCapacity", "10000".to_owned()),
+            ("sendThreadPoolQueueHeadWaitTimeMills", "0".to_owned()),
+            ("pullThreadPoolQueueSize", self.held.len().to_string()),
+            ("pullThreadPoolQueueCapacity", "100000".to_owned()),
+            ("pullThreadPoolQueueHeadWaitTimeMills", "0".to_owned()),
+            ("queryThreadPoolQueueSize", "0".to_owned()),
+            ("queryThreadPoolQueueCapacity", "20000".to_owned()),
+            ("queryThreadPoolQueueHeadWaitTimeMills", "0".to_owned()),
+            ("EndTransactionQueueSize", "0".to_owned()),
+            ("EndTransactionThreadPoolQueueCapacity", "100000".to_owned()),
+            ("producers", producers.to_string()),
+            ("consumers", consumers.to_string()),
+        ];
+        let table = figures.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        Reply::json(&KVTable { table })
+    }
+
+    /// GET_TOPIC_STATS_INFO.
+    pub(super) fn topic_stats(&self, name: &str) -> Answer {
+        let topic = self.state.topics.get(name).ok_or_else(|| super::no_topic(name))?;
+        let offsets = topic.queues.iter().map(|queue| {
+            let last = if queue.end == queue.min { 0 } else { queue.last_store_time.get() };
+            let offset = TopicOffset {
+                min_offset: queue.min.get() as i64,
+                max_offset: queue.end.get() as i64,
+                last_update_timestamp: last as i64,
+            };
+            (self.message_queue(queue), offset)
+        });
+        let offset_table = offsets.collect();
+        Ok(Some(Reply::json(&TopicStatsTable { offset_table, ..TopicStatsTable::default() })))
+    }
+
+    /// GET_CONSUMER_CONNECTION_LIST.
+    pub(super) fn consumer_connections(&self, name: &str) -> Answer {
+        let Some(group) = self.clients.consumer_group(name) else {
+            let remark = format!("no consumer of group {name} is connected");
+            return Err(Reply::error(response::CONSUMER_NOT_ONLINE, remark));
+        };
+        let connection_set = group.members.iter().map(|(id, member)| Connection {
+            client_addr: member.peer.to_string(),
+            client_id: id.clone(),
+            language: member.language.to_owned(),
+            version: member.version,
+        });
+        Ok(Some(Reply::json(&ConsumerConnection {
+            connection_set: connection_set.collect(),
+            consume_from_where: group.from_where,
+            consume_type: group.consume_type,
+            message_model: group.model,
+            subscription_table: group.subscriptions.clone(),
+        })))
+    }
+
+    /// GET_CONSUME_STATS: how far a group is in one topic or in all of them.
+    pub(super) fn consume_stats(&self, group: &str, topic: Option<&str>) -> Answer {
+        let topics: BTreeSet<&str> = match topic {
+            Some(topic) => [topic].into(),
+            None => {
+                let subscribed = self.clients.consumer_group(group).into_iter();
+                let subscribed = subscribed.flat_map(|g| g.subscriptions.keys().map(String::as_str));
+                self.state.positions.topics(group).map(|t| &**t).chain(subscribed).collect()
+            }
+        };
+        let topics = topics.into_iter().filter_map(|name| self.state.topics.get(name));
+        let offset_table = topics.flat_map(|topic| self.progress(group, topic)).collect();
+        Ok(Some(Reply::json(&ConsumeStats { offset_table, consume_tps: 0.0 })))
+    }
+
+    fn progress<'a>(
+        &'a self,
+        group: &'a str,
+        topic: &'a Topic,
+    ) -> impl Iterator<Item = (MessageQueue, OffsetWrapper)> + 'a {
+        let readable = topic.queues.iter().take(topic.config.read_queues as usize);
+        readable.map(move |queue| {
+            let position = self.state.positions.get(group, &topic.config.name, queue.name.queue_id);
+            let position = position.unwrap_or(QueueOffset::ZERO).max(queue.min);
+            let last = if position < queue.end { queue.last_store_time } else { Timestamp::ZERO };
+            let wrapper = OffsetWrapper {
+                broker_offset: queue.end.get() as i64,
+                consumer_offset: position.get() as i64,
+                pull_offset: position.get() as i64,
+                last_timestamp: last.get() as i64,
+            };
+            (self.message_queue(queue), wrapper)
+        })
+    }
+
+    /// QUERY_TOPIC_CONSUME_BY_WHO.
+    pub(super) fn topic_consumers(&self, topic: &str) -> Reply {
+        let with_position = self.state.positions.groups_of(topic).map(|g| g.to_string());
+        let groups: BTreeSet<String> =
+            with_position.chain(self.clients.subscribers(topic).cloned()).collect();
+        Reply::json(&GroupList { group_list: groups.into_iter().collect() })
+    }
+
+    fn message_queue(&self, queue: &Queue) -> MessageQueue {
+        MessageQueue {
+            broker_name: self.options.broker_name.clone(),
+            queue_id: queue.name.queue_id.get() as i32,
+            topic: queue.name.topic.to_string(),
+        }
+    }
+}

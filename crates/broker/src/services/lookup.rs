@@ -1,0 +1,95 @@
+//! Finding a message: by key, by unique key, or by its place in the log.
+
+use steadfast_store::unit::key_hash;
+use steadfast_types::{LogOffset, Timestamp};
+use steadfast_wire::code::response;
+use steadfast_wire::headers::QueryMessageResponse;
+
+use super::Answer;
+use super::reads::ReadPurpose;
+use crate::broker::{Broker, Out, reply};
+use crate::io::{Origin, ReadJob, ReadResult};
+use crate::reply::{Reply, ReplyHeader};
+use crate::request::QueryRequest;
+
+impl Broker {
+    /// QUERY_MESSAGE covers everything that was committed before it came.
+    pub(super) fn query_message(&mut self, origin: Origin, query: QueryRequest, out: &mut Out<'_>) -> Answer {
+        if self.state.topics.get(&query.topic).is_none() {
+            return Err(super::no_topic(&query.topic));
+        }
+        let job = ReadJob::Query {
+            topic: query.topic.clone(),
+            key: query.key.clone(),
+            recent: self.keys.candidates(key_hash(&query.topic, &query.key)),
+            stored: query.begin..Timestamp::new(query.end.get().saturating_add(1)),
+            max_messages: query.max_messages,
+            committed: self.committed(),
+        };
+        self.read(ReadPurpose::Query { origin, query }, job, out);
+        Ok(None)
+    }
+
+    pub(super) fn query_done(
+        &mut self,
+        origin: Origin,
+        query: &QueryRequest,
+        result: ReadResult,
+        out: &mut Out<'_>,
+    ) {
+        let reach = QueryMessageResponse {
+            index_last_update_timestamp: self.store_time.get() as i64,
+            index_last_update_phyoffset: self.committed().get() as i64,
+        };
+        let answer = match result {
+            ReadResult::Messages { records, .. } if !records.is_empty() => {
+                Reply { body: records, ..Reply::with(ReplyHeader::Query(reach)) }
+            }
+            ReadResult::Damaged(cause) | ReadResult::Failed(cause) => {
+                let remark = format!("the lookup of key {:?} failed: {cause}", query.key);
+                Reply::error(response::SYSTEM_ERROR, remark)
+            }
+            ReadResult::Incomplete(bound) => {
+                let remark = format!("the index is being rebuilt: {bound}; ask again");
+                Reply { header: ReplyHeader::Query(reach), ..Reply::error(response::SYSTEM_BUSY, remark) }
+            }
+            _ => {
+                let remark = format!(
+                    "no message of topic {} with key {:?} was stored between {} and {}; \
+                     the index is complete up to log offset {}",
+                    query.topic,
+                    query.key,
+                    query.begin,
+                    query.end,
+                    self.committed()
+                );
+                Reply { header: ReplyHeader::Query(reach), ..Reply::error(response::QUERY_NOT_FOUND, remark) }
+            }
+        };
+        reply(origin, answer, out);
+    }
+
+    pub(super) fn view_message(&mut self, origin: Origin, at: u64, out: &mut Out<'_>) -> Answer {
+        let committed = self.committed();
+        if at >= committed.get() {
+            let remark = format!("there is no message at log offset {at}; the log ends at {committed}");
+            return Err(Reply::error(response::SYSTEM_ERROR, remark));
+        }
+        let job = ReadJob::View { at: LogOffset::new(at), committed };
+        self.read(ReadPurpose::View { origin, at }, job, out);
+        Ok(None)
+    }
+
+    pub(super) fn view_done(origin: Origin, at: u64, result: ReadResult, out: &mut Out<'_>) {
+        let answer = match result {
+            ReadResult::Messages { records, .. } if !records.is_empty() => {
+                Reply { body: records, ..Reply::ok() }
+            }
+            ReadResult::Damaged(cause) | ReadResult::Failed(cause) => {
+                Reply::error(response::SYSTEM_ERROR, format!("log offset {at} cannot be read: {cause}"))
+            }
+            _ => Reply::error(response::SYSTEM_ERROR, format!("no message begins at log offset {at}")),
+        };
+        reply(origin, answer, out);
+    }
+}

@@ -1,0 +1,86 @@
+//! What the broker does for each request, one file per service.
+
+mod admin;
+mod groups;
+mod held;
+mod lookup;
+mod offsets;
+mod positions;
+mod pull;
+mod reads;
+mod send;
+mod statistics;
+mod topics;
+
+pub(crate) use groups::Clients;
+pub(crate) use held::HeldPulls;
+pub(crate) use reads::ReadsUnderWay;
+pub(crate) use statistics::Statistics;
+use steadfast_wire::code::response;
+
+use crate::broker::{Broker, Out, reply};
+use crate::io::{Now, Origin};
+use crate::reply::Reply;
+use crate::request::{QueueRef, Request};
+use crate::state::Queue;
+
+/// What a handler says at once; None if the answer comes later.
+type Answer = Result<Option<Reply>, Reply>;
+
+impl Broker {
+    /// From request to handler.
+    pub(crate) fn request(&mut self, now: Now, origin: Origin, request: Request, out: &mut Out<'_>) {
+        let answer = match request {
+            Request::Send(send) => self.send(now, origin, send, out),
+            Request::Pull(pull) => self.pull(now, origin, *pull, out),
+            Request::QueryMessage(query) => self.query_message(origin, query, out),
+            Request::ViewMessage(at) => self.view_message(origin, at, out),
+            Request::QueryConsumerOffset { group, queue, zero_if_absent } => {
+                self.query_consumer_offset(&group, &queue, zero_if_absent)
+            }
+            Request::UpdateConsumerOffset { group, queue, offset } => {
+                self.update_consumer_offset(now, origin, &group, &queue, offset)
+            }
+            Request::SearchOffset { queue, time, upper } => {
+                self.search_offset(origin, &queue, time, upper, out)
+            }
+            Request::GetMaxOffset(queue) => self.max_offset(&queue),
+            Request::GetMinOffset(queue) => self.min_offset(&queue),
+            Request::GetEarliestStoreTime(queue) => self.earliest_store_time(origin, &queue, out),
+            Request::Heartbeat(data, language) => self.heartbeat(now, origin, *data, language, out),
+            Request::UnregisterClient { client_id, producer_group, consumer_group } => {
+                self.unregister_client(&client_id, producer_group.as_deref(), consumer_group.as_deref(), out)
+            }
+            Request::GetConsumerList(group) => self.consumer_list(&group),
+            Request::CheckClientConfig(config) => Self::check_client_config(&config),
+            Request::CreateTopic(config) => self.create_topic(now, origin, config),
+            Request::DeleteTopic(topic) => self.delete_topic(now, origin, &topic),
+            Request::GetBrokerConfig => Ok(Some(self.broker_config())),
+            Request::GetRuntimeInfo => Ok(Some(self.runtime_info(now))),
+            Request::GetTopicStats(topic) => self.topic_stats(&topic),
+            Request::GetConsumerConnections(group) => self.consumer_connections(&group),
+            Request::GetConsumeStats(group, topic) => self.consume_stats(&group, topic.as_deref()),
+            Request::QueryTopicConsumers(topic) => Ok(Some(self.topic_consumers(&topic))),
+        };
+        match answer {
+            Ok(None) => {}
+            Ok(Some(answer)) | Err(answer) => reply(origin, answer, out),
+        }
+    }
+
+    /// The queue that a client named.
+    fn known_queue(&self, queue: &QueueRef) -> Result<&Queue, Reply> {
+        let topic = self.state.topics.get(&queue.topic).ok_or_else(|| no_topic(&queue.topic))?;
+        let found = queue.id().and_then(|id| topic.queues.get(id.get() as usize));
+        found.ok_or_else(|| {
+            let (name, id, count) = (&queue.topic, queue.queue_id, topic.queues.len());
+            let remark = format!("queue {id} of topic {name} does not exist, it has {count} queues");
+            Reply::error(response::SYSTEM_ERROR, remark)
+        })
+    }
+}
+
+fn no_topic(topic: &str) -> Reply {
+    let remark = format!("topic {topic} does not exist; create it with updateTopic or send a message to it");
+    Reply::error(response::TOPIC_NOT_EXIST, remark)
+}

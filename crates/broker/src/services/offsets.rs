@@ -1,0 +1,97 @@
+//! Questions about a queue: its ends, its oldest message's time, the offset that belongs to a time.
+
+use steadfast_types::Timestamp;
+use steadfast_wire::code::response;
+
+use super::Answer;
+use super::reads::ReadPurpose;
+use crate::broker::{Broker, Out, reply};
+use crate::io::{Origin, ReadJob, ReadResult};
+use crate::reply::{Reply, ReplyHeader};
+use crate::request::QueueRef;
+
+impl Broker {
+    /// Only what is committed counts, whatever the request's `committed` says: an offset that was told can
+    /// never be taken back.
+    pub(super) fn max_offset(&self, queue: &QueueRef) -> Answer {
+        Ok(Some(offset(self.known_queue(queue)?.end.get())))
+    }
+
+    pub(super) fn min_offset(&self, queue: &QueueRef) -> Answer {
+        Ok(Some(offset(self.known_queue(queue)?.min.get())))
+    }
+
+    pub(super) fn search_offset(
+        &mut self,
+        origin: Origin,
+        queue: &QueueRef,
+        time: Timestamp,
+        upper: bool,
+        out: &mut Out<'_>,
+    ) -> Answer {
+        let found = self.known_queue(queue)?;
+        if found.min == found.end {
+            return Ok(Some(offset(found.end.get())));
+        }
+        let recent_from = found.recent_from().max(found.min);
+        let job = ReadJob::Search {
+            queue: found.name.clone(),
+            offsets: found.min..found.end,
+            recent: found.units_from(recent_from).copied().collect(),
+            time,
+            upper,
+            committed: self.committed(),
+        };
+        self.read(ReadPurpose::Search { origin }, job, out);
+        Ok(None)
+    }
+
+    pub(super) fn search_done(origin: Origin, result: ReadResult, out: &mut Out<'_>) {
+        let answer = match result {
+            ReadResult::Number(found) => offset(found),
+            other => unreadable(other),
+        };
+        reply(origin, answer, out);
+    }
+
+    pub(super) fn earliest_store_time(
+        &mut self,
+        origin: Origin,
+        queue: &QueueRef,
+        out: &mut Out<'_>,
+    ) -> Answer {
+        let found = self.known_queue(queue)?;
+        if found.min == found.end {
+            return Ok(Some(Reply::with(ReplyHeader::Timestamp(-1))));
+        }
+        let job = ReadJob::StoreTime {
+            queue: found.name.clone(),
+            offset: found.min,
+            unit: found.unit(found.min).copied(),
+            committed: self.committed(),
+        };
+        self.read(ReadPurpose::StoreTime { origin }, job, out);
+        Ok(None)
+    }
+
+    pub(super) fn store_time_done(origin: Origin, result: ReadResult, out: &mut Out<'_>) {
+        let answer = match result {
+            ReadResult::Number(time) => Reply::with(ReplyHeader::Timestamp(time as i64)),
+            other => unreadable(other),
+        };
+        reply(origin, answer, out);
+    }
+}
+
+fn offset(value: u64) -> Reply {
+    Reply::with(ReplyHeader::Offset(value as i64))
+}
+
+fn unreadable(result: ReadResult) -> Reply {
+    let cause = match result {
+        ReadResult::Damaged(cause) | ReadResult::Failed(cause) => cause,
+        ReadResult::Incomplete(bound) => return Reply::error(response::SYSTEM_BUSY, bound),
+        _ => "the queue has no message there".to_owned(),
+    };
+    Reply::error(response::SYSTEM_ERROR, cause)
+}

@@ -1,0 +1,243 @@
+//! Pulling: answers from memory at the tail, from disk behind it, and holds the request where there is nothing
+//! yet. Nothing past the committed end is ever served (promise P2).
+
+use bytes::Bytes;
+use steadfast_store::unit::{QueueName, Unit};
+use steadfast_types::QueueOffset;
+use steadfast_wire::code::response;
+use steadfast_wire::headers::PullMessageResponse;
+
+use super::Answer;
+use super::reads::ReadPurpose;
+use crate::broker::{Broker, Out, reply};
+use crate::control::{Control, Position};
+use crate::filter::TagFilter;
+use crate::io::{Now, Origin, ReadJob, ReadResult};
+use crate::pending::PendingControl;
+use crate::reply::{Reply, ReplyHeader};
+use crate::request::PullRequest;
+
+/// Units that one pull looks at, at most, when its filter matches few (RocketMQ's
+/// `maxFilterMessageSize` / 20).
+const SCAN_UNITS: usize = 16_000;
+
+/// What a pull found in memory.
+struct Found {
+    units: Vec<(QueueOffset, Unit)>,
+    /// First offset not looked at.
+    next: QueueOffset,
+}
+
+impl Broker {
+    pub(super) fn pull(&mut self, now: Now, origin: Origin, pull: PullRequest, out: &mut Out<'_>) -> Answer {
+        let filter = self.check_pull(&pull)?;
+        if let Some(offset) = pull.commit {
+            self.commit_on_the_way(now, &pull, offset);
+        }
+        let queue = self.known_queue(&pull.queue)?;
+        let (min, end) = (queue.min, queue.end);
+        let offset = match u64::try_from(pull.offset) {
+            Ok(offset) if offset < min.get() => return Ok(Some(moved(min, end, min))),
+            Ok(offset) if offset > end.get() => return Ok(Some(moved(min, end, end))),
+            Ok(offset) => QueueOffset::new(offset),
+            Err(_) => return Ok(Some(moved(min, end, min))),
+        };
+        if offset == end {
+            if pull.hold > 0 {
+                self.hold(now, origin, pull, filter);
+                return Ok(None);
+            }
+            return Ok(Some(outcome(response::PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE", offset, min, end)));
+        }
+        self.pull_found(now, origin, pull, filter, offset, out)
+    }
+
+    /// There is at least one message at `offset`.
+    fn pull_found(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        pull: PullRequest,
+        filter: TagFilter,
+        offset: QueueOffset,
+        out: &mut Out<'_>,
+    ) -> Answer {
+        let queue = self.known_queue(&pull.queue)?;
+        let (name, min, end, recent_from) = (queue.name.clone(), queue.min, queue.end, queue.recent_from());
+        let committed = self.committed();
+        if offset < recent_from {
+            let job = ReadJob::Queue {
+                queue: name,
+                offsets: offset..recent_from,
+                filter,
+                max_messages: pull.max_messages,
+                max_bytes: pull.max_bytes,
+                committed,
+            };
+            self.read(ReadPurpose::Pull { origin, pull: Box::new(pull), offsets: Vec::new() }, job, out);
+            return Ok(None);
+        }
+        let found = find(queue.units_from(offset), offset, &filter, &pull);
+        if found.units.is_empty() {
+            // Nothing matched. At the end of the queue the filtered consumer waits like any other.
+            if found.next == end && pull.hold > 0 {
+                let pull = PullRequest { offset: found.next.get() as i64, ..pull };
+                self.hold(now, origin, pull, filter);
+                return Ok(None);
+            }
+            let next = found.next;
+            return Ok(Some(outcome(response::PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", next, min, end)));
+        }
+        if let Some((records, next)) = self.hot_records(&found) {
+            self.statistics.served(records.len());
+            return Ok(Some(messages(records, next, min, end)));
+        }
+        let (offsets, units): (Vec<_>, Vec<_>) = found.units.into_iter().unzip();
+        let job = ReadJob::Records { units, max_bytes: pull.max_bytes, committed };
+        let mut offsets = offsets;
+        offsets.push(found.next);
+        self.read(ReadPurpose::Pull { origin, pull: Box::new(pull), offsets }, job, out);
+        Ok(None)
+    }
+
+    /// The records, as far as they are in memory, if the first one is.
+    fn hot_records(&self, found: &Found) -> Option<(Vec<Bytes>, QueueOffset)> {
+        let mut records = Vec::with_capacity(found.units.len());
+        for (offset, unit) in &found.units {
+            match self.hot.record(unit) {
+                Some(record) => records.push(record),
+                None if records.is_empty() => return None,
+                None => return Some((records, *offset)),
+            }
+        }
+        Some((records, found.next))
+    }
+
+    /// A read for a pull is done.
+    pub(super) fn pull_read_done(
+        &mut self,
+        origin: Origin,
+        pull: &PullRequest,
+        offsets: &[QueueOffset],
+        result: ReadResult,
+        out: &mut Out<'_>,
+    ) {
+        let answer = match self.known_queue(&pull.queue) {
+            Err(gone) => gone,
+            Ok(queue) => {
+                let (min, end) = (queue.min, queue.end);
+                match result {
+                    ReadResult::Messages { records, next } => {
+                        // For records of units in memory the reader does not know queue offsets.
+                        let next = if offsets.is_empty() { next } else { offsets[records.len()] };
+                        if records.is_empty() {
+                            let code = response::PULL_RETRY_IMMEDIATELY;
+                            outcome(code, "NO_MATCHED_MESSAGE", next, min, end)
+                        } else {
+                            self.statistics.served(records.len());
+                            messages(records, next, min, end)
+                        }
+                    }
+                    other => failed(&other, &queue.name, pull.offset),
+                }
+            }
+        };
+        reply(origin, answer, out);
+    }
+
+    fn check_pull(&self, pull: &PullRequest) -> Result<TagFilter, Reply> {
+        let Some(topic) = self.state.topics.get(&pull.queue.topic) else {
+            return Err(super::no_topic(&pull.queue.topic));
+        };
+        if !topic.config.is_readable() {
+            let remark = format!("topic {} is not readable (perm {})", pull.queue.topic, topic.config.perm);
+            return Err(Reply::error(response::NO_PERMISSION, remark));
+        }
+        match &pull.filter {
+            Some(filter) => Ok(filter.clone()),
+            None => self.clients.subscription(&pull.group, &pull.queue.topic).ok_or_else(|| {
+                let remark = format!(
+                    "group {} has no subscription to topic {}; a heartbeat with it must come first",
+                    pull.group, pull.queue.topic
+                );
+                Reply::error(response::SUBSCRIPTION_NOT_EXIST, remark)
+            }),
+        }
+    }
+
+    fn commit_on_the_way(&mut self, now: Now, pull: &PullRequest, offset: QueueOffset) {
+        let Some(queue_id) = pull.queue.id() else { return };
+        if self.check_writable().is_err() || self.known_queue(&pull.queue).is_err() {
+            return;
+        }
+        if self.state.positions.get(&pull.group, &pull.queue.topic, queue_id) == Some(offset) {
+            return;
+        }
+        let (group, topic) = (pull.group.as_str().into(), pull.queue.topic.as_str().into());
+        let control = Control::Position(Position { group, topic, queue_id, offset });
+        self.pending.controls.push_back(PendingControl { control, origin: None, since: now.ticks });
+    }
+}
+
+fn find<'a>(
+    units: impl Iterator<Item = &'a Unit>,
+    from: QueueOffset,
+    filter: &TagFilter,
+    pull: &PullRequest,
+) -> Found {
+    let mut found = Found { units: Vec::new(), next: from };
+    let mut bytes = 0;
+    for (scanned, unit) in units.enumerate() {
+        if scanned == SCAN_UNITS || found.units.len() == pull.max_messages {
+            break;
+        }
+        if filter.matches(unit.tag) {
+            bytes += unit.size as usize;
+            if !found.units.is_empty() && bytes > pull.max_bytes {
+                break;
+            }
+            found.units.push((found.next, *unit));
+        }
+        found.next = found.next.next();
+    }
+    found
+}
+
+/// A read of a queue failed: the consumer stays where it is. A damaged message is never skipped.
+fn failed(result: &ReadResult, queue: &QueueName, offset: i64) -> Reply {
+    let (code, cause) = match result {
+        ReadResult::Incomplete(cause) => (response::SYSTEM_BUSY, cause.as_str()),
+        ReadResult::Damaged(cause) | ReadResult::Failed(cause) => (response::SYSTEM_ERROR, cause.as_str()),
+        _ => (response::SYSTEM_ERROR, "the message is not where the queue says it is"),
+    };
+    let remark = format!("queue {queue} cannot be read at offset {offset}: {cause}; nothing is skipped");
+    Reply::error(code, remark)
+}
+
+/// The answer to a pull whose offset the queue does not have.
+fn moved(min: QueueOffset, end: QueueOffset, next: QueueOffset) -> Reply {
+    let status = if next == min { "OFFSET_TOO_SMALL" } else { "OFFSET_OVERFLOW_BADLY" };
+    outcome(response::PULL_OFFSET_MOVED, status, next, min, end)
+}
+
+/// The answer to a pull without messages.
+pub(super) fn outcome(
+    code: i32,
+    status: &'static str,
+    next: QueueOffset,
+    min: QueueOffset,
+    end: QueueOffset,
+) -> Reply {
+    Reply { code, remark: Some(status.into()), ..messages(Vec::new(), next, min, end) }
+}
+
+fn messages(records: Vec<Bytes>, next: QueueOffset, min: QueueOffset, end: QueueOffset) -> Reply {
+    let header = PullMessageResponse {
+        suggest_which_broker_id: 0,
+        next_begin_offset: next.get() as i64,
+        min_offset: min.get() as i64,
+        max_offset: end.get() as i64,
+        ..PullMessageResponse::default()
+    };
+    Reply { remark: Some("FOUND".into()), body: records, ..Reply::with(ReplyHeader::Pulled(header)) }
+}

@@ -1,0 +1,54 @@
+//! Reads that the disk is asked for, and what each was for.
+
+use std::collections::BTreeMap;
+
+use steadfast_types::QueueOffset;
+
+use crate::broker::{Broker, Out};
+use crate::io::{Effect, Now, Origin, ReadJob, ReadResult};
+use crate::request::{PullRequest, QueryRequest};
+
+/// What a read is for.
+#[derive(Debug)]
+pub(crate) enum ReadPurpose {
+    /// A pull. `offsets`, if not empty, are those of the units asked for and the one after them.
+    Pull { origin: Origin, pull: Box<PullRequest>, offsets: Vec<QueueOffset> },
+    /// A lookup by key.
+    Query { origin: Origin, query: QueryRequest },
+    /// A message by its place in the log.
+    View { origin: Origin, at: u64 },
+    /// An offset by time.
+    Search { origin: Origin },
+    /// The store time of a queue's oldest message.
+    StoreTime { origin: Origin },
+}
+
+/// Reads under way, by number.
+#[derive(Debug, Default)]
+pub(crate) struct ReadsUnderWay {
+    next: u64,
+    by_number: BTreeMap<u64, ReadPurpose>,
+}
+
+impl Broker {
+    pub(super) fn read(&mut self, purpose: ReadPurpose, job: ReadJob, out: &mut Out<'_>) {
+        let number = self.reads.next;
+        self.reads.next += 1;
+        self.reads.by_number.insert(number, purpose);
+        out(Effect::Read(number, job));
+    }
+
+    /// A read is done.
+    pub(crate) fn read_done(&mut self, _now: Now, number: u64, result: ReadResult, out: &mut Out<'_>) {
+        match self.reads.by_number.remove(&number) {
+            None => {}
+            Some(ReadPurpose::Pull { origin, pull, offsets }) => {
+                self.pull_read_done(origin, &pull, &offsets, result, out);
+            }
+            Some(ReadPurpose::Query { origin, query }) => self.query_done(origin, &query, result, out),
+            Some(ReadPurpose::View { origin, at }) => Self::view_done(origin, at, result, out),
+            Some(ReadPurpose::Search { origin }) => Self::search_done(origin, result, out),
+            Some(ReadPurpose::StoreTime { origin }) => Self::store_time_done(origin, result, out),
+        }
+    }
+}

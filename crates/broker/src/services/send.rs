@@ -1,0 +1,96 @@
+//! Sending: checks a message against the state and queues it for the next batch.
+
+use steadfast_types::topic::{AUTO_CREATE, DLQ_PREFIX, RETRY_PREFIX};
+use steadfast_types::{QueueId, limits};
+use steadfast_wire::code::response;
+
+use super::{Answer, no_topic};
+use crate::broker::{Broker, Out};
+use crate::control::Control;
+use crate::io::{Now, Origin};
+use crate::pending::{PendingControl, PendingSend, not_stored};
+use crate::request::SendRequest;
+use crate::state::TopicConfig;
+
+impl Broker {
+    pub(super) fn send(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        request: Box<SendRequest>,
+        _out: &mut Out<'_>,
+    ) -> Answer {
+        self.check_writable()?;
+        if self.pending.bytes + request.len() > self.options.pending_bytes && !self.pending.sends.is_empty() {
+            let cause = format!("{} bytes wait to be written already", self.pending.bytes);
+            return Err(not_stored(response::SYSTEM_BUSY, &cause));
+        }
+        let Some(topic) = self.state.topics.get(&request.topic) else {
+            return self.make_topic(now, origin, request);
+        };
+        if !topic.config.is_writable() {
+            let cause = format!("topic {} is not writable (perm {})", request.topic, topic.config.perm);
+            return Err(not_stored(response::NO_PERMISSION, &cause));
+        }
+        let writable = topic.config.write_queues;
+        let queue_id = match u32::try_from(request.queue_id) {
+            Ok(id) if (id as usize) < topic.queues.len() => QueueId::new(id),
+            Ok(id) => {
+                let cause =
+                    format!("queue {id} of topic {} does not exist, it has {writable}", request.topic);
+                return Err(not_stored(response::SYSTEM_ERROR, &cause));
+            }
+            Err(_) => self.any_queue(&request.topic, writable),
+        };
+        self.pending.push_send(PendingSend { origin, queue_id, request, since: now.ticks });
+        Ok(None)
+    }
+
+    /// Sends with queue id -1 take the queues of the topic in turn.
+    fn any_queue(&mut self, topic: &str, queues: u32) -> QueueId {
+        let next = match self.next_queue.get_mut(topic) {
+            Some(next) => next,
+            None => self.next_queue.entry(topic.to_owned()).or_default(),
+        };
+        *next = next.wrapping_add(1);
+        QueueId::new(*next % queues.max(1))
+    }
+
+    /// Creates the topic of a send, which waits until that is durable: a message never lies in the log before
+    /// its topic.
+    fn make_topic(&mut self, now: Now, origin: Origin, request: Box<SendRequest>) -> Answer {
+        let derived = request.topic.starts_with(RETRY_PREFIX) || request.topic.starts_with(DLQ_PREFIX);
+        let template = request.default_topic == AUTO_CREATE;
+        let allowed = derived || (self.options.auto_create_topic && template);
+        if !allowed {
+            let auto = self.options.auto_create_topic;
+            let mut reply = no_topic(&request.topic);
+            reply.remark = reply.remark.map(|r| format!("{r} (autoCreateTopicEnable={auto})").into());
+            return Err(reply);
+        }
+        let asked = u32::try_from(request.default_topic_queues).unwrap_or(0).max(1);
+        let queues =
+            if derived { 1 } else { asked.min(self.options.default_topic_queues).min(limits::QUEUES) };
+        let waiting = self.parked.iter().any(|(_, parked)| parked.topic == request.topic);
+        if !waiting {
+            let control = Control::PutTopic(TopicConfig::new(request.topic.as_str(), queues, queues));
+            self.pending.controls.push_back(PendingControl { control, origin: None, since: now.ticks });
+        }
+        self.parked.push((origin, request));
+        Ok(None)
+    }
+
+    /// Topics were made: sends that waited for them go on.
+    pub(crate) fn unpark(&mut self, now: Now, out: &mut Out<'_>) {
+        let (ready, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked)
+            .into_iter()
+            .partition(|(_, request)| self.state.topics.get(&request.topic).is_some());
+        self.parked = waiting;
+        for (origin, request) in ready {
+            match self.send(now, origin, request, out) {
+                Ok(None) => {}
+                Ok(Some(answer)) | Err(answer) => crate::broker::reply(origin, answer, out),
+            }
+        }
+    }
+}

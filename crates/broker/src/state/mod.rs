@@ -1,0 +1,67 @@
+//! The replicated state: what applying the log leads to. It is the same on every replica and after every
+//! restart; a snapshot is its encoding. What one leader only remembers (connections, held pulls) is elsewhere.
+
+mod positions;
+mod queue;
+mod topics;
+
+use bytes::{Buf, BufMut, Bytes};
+pub(crate) use positions::Positions;
+pub(crate) use queue::Queue;
+pub use topics::TopicConfig;
+pub(crate) use topics::{Topic, Topics};
+
+use crate::bytes_ext::Malformed;
+use crate::control::Control;
+
+/// Version of the encoding below.
+const VERSION: u16 = 1;
+
+/// Everything that the log decides.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) topics: Topics,
+    pub(crate) positions: Positions,
+}
+
+impl State {
+    /// Applies a control record; tells whether topics changed.
+    pub(crate) fn apply(&mut self, control: &Control) -> bool {
+        match control {
+            Control::PutTopic(config) => self.topics.put(config.clone()),
+            Control::DeleteTopic(topic) => {
+                self.positions.forget_topic(topic);
+                self.topics.delete(topic);
+            }
+            Control::Position(position) => {
+                self.positions.set(position);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What promise P2 forbids: forgets how long the queues are.
+    pub(crate) fn without_ends(mut self) -> Self {
+        self.topics.queues_mut().for_each(|queue| *queue = Queue::new(queue.name.clone()));
+        self
+    }
+
+    /// The state as bytes.
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut out = Vec::new();
+        out.put_u16(VERSION);
+        self.topics.encode(&mut out);
+        self.positions.encode(&mut out);
+        out.into()
+    }
+
+    /// Reads what [`State::encode`] wrote.
+    pub(crate) fn decode(mut bytes: &[u8]) -> Result<Self, Malformed> {
+        let bytes = &mut bytes;
+        if bytes.try_get_u16()? != VERSION {
+            return Err(Malformed);
+        }
+        Ok(Self { topics: Topics::decode(bytes)?, positions: Positions::decode(bytes)? })
+    }
+}

@@ -1,0 +1,96 @@
+//! One queue of a topic: where it begins and ends, and the units of its newest messages. Older units are in
+//! index runs.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, BufMut};
+use steadfast_store::unit::{QueueName, Unit};
+use steadfast_types::{QueueOffset, Timestamp};
+
+use crate::bytes_ext::Malformed;
+
+/// A queue.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) name: QueueName,
+    /// Offset of the oldest message kept.
+    pub(crate) min: QueueOffset,
+    /// Offset after the last committed message: what consumers may see (promise P2).
+    pub(crate) end: QueueOffset,
+    /// Offset after the last stamped message; ahead of `end` by what is in flight.
+    pub(crate) stamped: QueueOffset,
+    /// Store time of the last message.
+    pub(crate) last_store_time: Timestamp,
+    /// Units of the last messages; the last one belongs to `end - 1`.
+    recent: VecDeque<Unit>,
+    /// Pulls held at the end of this queue, by number.
+    pub(crate) held: Vec<u64>,
+}
+
+impl Queue {
+    pub(crate) fn new(name: QueueName) -> Self {
+        Self {
+            name,
+            min: QueueOffset::ZERO,
+            end: QueueOffset::ZERO,
+            stamped: QueueOffset::ZERO,
+            last_store_time: Timestamp::ZERO,
+            recent: VecDeque::new(),
+            held: Vec::new(),
+        }
+    }
+
+    /// Offset of the first message whose unit is in memory; `end` if there is none.
+    pub(crate) fn recent_from(&self) -> QueueOffset {
+        QueueOffset::new(self.end.get() - self.recent.len() as u64)
+    }
+
+    /// A committed message joins the queue.
+    pub(crate) fn push(&mut self, unit: Unit, store_time: Timestamp) {
+        self.recent.push_back(unit);
+        self.end = self.end.next();
+        self.stamped = self.stamped.max(self.end);
+        self.last_store_time = store_time;
+    }
+
+    /// Units from `offset` on; `offset` must not be before [`Queue::recent_from`].
+    pub(crate) fn units_from(&self, offset: QueueOffset) -> impl Iterator<Item = &Unit> {
+        let skip = (offset.get() - self.recent_from().get()) as usize;
+        self.recent.range(skip.min(self.recent.len())..)
+    }
+
+    /// The unit at `offset`, if it is in memory.
+    pub(crate) fn unit(&self, offset: QueueOffset) -> Option<&Unit> {
+        let at = offset.get().checked_sub(self.recent_from().get())?;
+        self.recent.get(at as usize)
+    }
+
+    /// How many units are in memory.
+    pub(crate) fn recent_len(&self) -> usize {
+        self.recent.len()
+    }
+
+    /// An index run has the oldest `count` units now.
+    pub(crate) fn forget_oldest(&mut self, count: usize) {
+        self.recent.drain(..count.min(self.recent.len()));
+        // A burst must not pin its memory for ever.
+        if self.recent.capacity() > 1024 && self.recent.len() < self.recent.capacity() / 4 {
+            self.recent.shrink_to_fit();
+        }
+    }
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.put_u64(self.min.get());
+        out.put_u64(self.end.get());
+        out.put_u64(self.last_store_time.get());
+    }
+
+    pub(super) fn decode(name: QueueName, bytes: &mut &[u8]) -> Result<Self, Malformed> {
+        let mut queue = Self::new(name);
+        queue.min = QueueOffset::new(bytes.try_get_u64()?);
+        queue.end = QueueOffset::new(bytes.try_get_u64()?);
+        queue.stamped = queue.end;
+        queue.last_store_time = Timestamp::new(bytes.try_get_u64()?);
+        Ok(queue)
+    }
+}

@@ -1,0 +1,137 @@
+//! A checkpoint: an index run for the newest stretch of the log, and a snapshot of the broker's state that names
+//! the runs which count. Recovery starts from the newest one that verifies and reads the log after it.
+
+use bytes::{Buf, BufMut, Bytes};
+use steadfast_types::{LogIndex, LogOffset, Term, Timestamp};
+
+use crate::disk::Disk;
+use crate::log::Mark;
+use crate::run::{self, RunContents, RunError, RunInfo};
+use crate::snapshot::{self, SnapshotError};
+
+/// Folder of the snapshots.
+pub const SNAPSHOT_DIR: &str = "snapshot";
+/// Folder of the index runs.
+pub const INDEX_DIR: &str = "index";
+
+/// The state of a broker at one point of its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The last entry it covers.
+    pub mark: Mark,
+    /// Term of that entry.
+    pub term: Term,
+    /// Newest store time in the log so far.
+    pub store_time: Timestamp,
+    /// The index runs that count, in the order of the log. A file that is not exactly this run does not.
+    pub runs: Vec<RunInfo>,
+    /// The broker's state in the broker's encoding.
+    pub state: Bytes,
+}
+
+/// What is to be written.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The stretch that no run covers yet; None if nothing was written since the last one.
+    pub run: Option<RunContents>,
+    /// The state after that stretch. The new run's name is added to `runs` by [`write`].
+    pub snapshot: Snapshot,
+}
+
+/// Why a checkpoint was not written. The last one still counts and nothing is lost.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The index run could not be written.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The snapshot could not be written.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+}
+
+/// Why no snapshot was loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// None could be read.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// Its checksum is right, its contents are not a snapshot of this server.
+    #[error("{file} is intact but not a snapshot that this server understands")]
+    Undecodable {
+        /// The file.
+        file: String,
+    },
+}
+
+/// Writes a checkpoint: the run first, so that a snapshot never names one that is not there.
+pub fn write<D: Disk>(disk: &D, checkpoint: Checkpoint) -> Result<Snapshot, CheckpointError> {
+    let Checkpoint { run, mut snapshot } = checkpoint;
+    if let Some(contents) = run {
+        snapshot.runs.push(run::write_run(disk, INDEX_DIR, contents)?);
+    }
+    snapshot::write(disk, SNAPSHOT_DIR, snapshot.mark.index, &snapshot.encode())?;
+    Ok(snapshot)
+}
+
+/// Removes the runs that no snapshot generation names: left by a crash between a run and its snapshot.
+pub fn remove_unnamed_runs<D: Disk>(disk: &D) -> Result<(), CheckpointError> {
+    let mut named = Vec::new();
+    for index in snapshot::list(disk, SNAPSHOT_DIR)? {
+        let payload = snapshot::read(disk, SNAPSHOT_DIR, index)?;
+        let Some(snapshot) = Snapshot::decode(payload) else { return Ok(()) };
+        named.extend(snapshot.runs.iter().map(RunInfo::id));
+    }
+    Ok(run::retain(disk, INDEX_DIR, &named)?)
+}
+
+/// The newest snapshot that verifies, and what was found damaged.
+pub fn load<D: Disk>(disk: &D) -> Result<Option<(Snapshot, Vec<snapshot::Damage>)>, LoadError> {
+    let Some(loaded) = snapshot::load(disk, SNAPSHOT_DIR)? else { return Ok(None) };
+    // The envelope's checksum was right, so this is not damage but a snapshot of some other program.
+    let file = format!("{SNAPSHOT_DIR}/{:020}", loaded.index.get());
+    let decoded = Snapshot::decode(loaded.payload).ok_or(LoadError::Undecodable { file })?;
+    Ok(Some((decoded, loaded.damaged)))
+}
+
+impl Snapshot {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64 + 8 * self.runs.len() + self.state.len());
+        out.put_u64(self.mark.index.get());
+        out.put_u64(self.mark.end.get());
+        out.put_u32(self.mark.chain);
+        out.put_u64(self.term.get());
+        out.put_u64(self.store_time.get());
+        out.put_u32(self.runs.len() as u32);
+        for run in &self.runs {
+            for field in [run.covers.start.get(), run.covers.end.get(), run.units, run.keys, run.bytes] {
+                out.put_u64(field);
+            }
+            out.put_u32(run.crc);
+        }
+        out.put_slice(&self.state);
+        out
+    }
+
+    fn decode(mut bytes: Bytes) -> Option<Self> {
+        let mark = Mark {
+            index: LogIndex::new(bytes.try_get_u64().ok()?),
+            end: LogOffset::new(bytes.try_get_u64().ok()?),
+            chain: bytes.try_get_u32().ok()?,
+        };
+        let term = Term::new(bytes.try_get_u64().ok()?);
+        let store_time = Timestamp::new(bytes.try_get_u64().ok()?);
+        let count = bytes.try_get_u32().ok()?;
+        let mut runs = Vec::new();
+        for _ in 0..count {
+            let begins = LogOffset::new(bytes.try_get_u64().ok()?);
+            runs.push(RunInfo {
+                covers: begins..LogOffset::new(bytes.try_get_u64().ok()?),
+                units: bytes.try_get_u64().ok()?,
+                keys: bytes.try_get_u64().ok()?,
+                bytes: bytes.try_get_u64().ok()?,
+                crc: bytes.try_get_u32().ok()?,
+            });
+        }
+        Some(Self { mark, term, store_time, runs, state: bytes })
+    }
+}

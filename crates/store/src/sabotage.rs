@@ -1,0 +1,50 @@
+//! Deliberate defects, for the tests of the tests: each is one guard left out, and the simulator must notice.
+//! Without the feature `sabotage`, which no released binary has, [`is`] is always false and costs nothing.
+
+/// A guard to leave out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// The sender is answered when the write is issued, not when it is durable (P1).
+    AckBeforeSync,
+    /// Consumers see a message when the write is issued (P2).
+    ReadableBeforeCommit,
+    /// A frame of an abandoned history is accepted if its index fits (P4).
+    ChainNotChecked,
+    /// The log is cut at the first bad frame, acknowledged or not (P4).
+    TailCutBelowCommit,
+    /// A snapshot is used without checking its checksum (P5).
+    SnapshotNotVerified,
+    /// Next queue offsets come from the log after the snapshot alone (P2).
+    QueueOffsetFromTail,
+}
+
+#[cfg(feature = "sabotage")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Sabotage;
+
+    thread_local! {
+        static ACTIVE: Cell<Option<Sabotage>> = const { Cell::new(None) };
+    }
+
+    /// Chooses the guard that code on this thread leaves out.
+    pub fn set(sabotage: Option<Sabotage>) {
+        ACTIVE.set(sabotage);
+    }
+
+    /// Whether a guard is left out on this thread.
+    pub fn is(sabotage: Sabotage) -> bool {
+        ACTIVE.get() == Some(sabotage)
+    }
+}
+
+#[cfg(feature = "sabotage")]
+pub use switch::{is, set};
+
+/// Whether a guard is left out: never.
+#[cfg(not(feature = "sabotage"))]
+#[inline(always)]
+pub const fn is(_: Sabotage) -> bool {
+    false
+}
