@@ -1,0 +1,162 @@
+//! How a setting's value is read from text and written back.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// A type that a setting can have.
+pub(super) trait Value: Sized {
+    /// What texts it takes, for people.
+    const KIND: &'static str;
+
+    /// Reads a value; the error says what is taken instead.
+    fn parse(text: &str) -> Result<Self, String>;
+
+    /// Writes a value so that [`Value::parse`] reads it.
+    fn text(&self) -> String;
+
+    /// The error for a text that is no value.
+    fn refuse(text: &str) -> String {
+        format!("takes {}, not {text:?}", Self::KIND)
+    }
+}
+
+macro_rules! parsed {
+    ($($type:ty => $kind:literal;)+) => {
+        $(impl Value for $type {
+            const KIND: &'static str = $kind;
+
+            fn parse(text: &str) -> Result<Self, String> {
+                text.parse().map_err(|_| Self::refuse(text))
+            }
+
+            fn text(&self) -> String {
+                self.to_string()
+            }
+        })+
+    };
+}
+
+parsed! {
+    bool => "true or false";
+    u16 => "a number from 0 to 65535";
+    u32 => "a number";
+    IpAddr => "an IP address";
+    String => "a text";
+}
+
+impl Value for PathBuf {
+    const KIND: &'static str = "a path";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Err(Self::refuse(text)) } else { Ok(PathBuf::from(text)) }
+    }
+
+    fn text(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl Value for Option<IpAddr> {
+    const KIND: &'static str = "an IP address or nothing";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| Self::refuse(text)) }
+    }
+
+    fn text(&self) -> String {
+        self.map_or_else(String::new, |ip| ip.to_string())
+    }
+}
+
+/// A number of bytes; texts may end in KiB, MiB or GiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+
+impl Value for Bytes {
+    const KIND: &'static str = "bytes, such as 65536 or 64MiB";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let with_unit = UNITS.iter().find_map(|(unit, bits)| Some((text.strip_suffix(unit)?, *bits)));
+        let (number, bits) = with_unit.unwrap_or((text, 0));
+        let number: Option<u64> = number.trim().parse().ok();
+        number.and_then(|number| number.checked_mul(1 << bits)).map(Bytes).ok_or_else(|| Self::refuse(text))
+    }
+
+    fn text(&self) -> String {
+        let whole = |(_, bits): &&(&str, u32)| self.0 != 0 && self.0.is_multiple_of(1 << bits);
+        match UNITS.iter().find(whole) {
+            Some((unit, bits)) => format!("{}{unit}", self.0 >> bits),
+            None => self.0.to_string(),
+        }
+    }
+}
+
+/// Addresses of name servers, `host:port`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NameServers(pub Vec<String>);
+
+impl Value for NameServers {
+    const KIND: &'static str = "host:port;host:port";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let servers: Vec<_> =
+            text.split(';').map(str::trim).filter(|addr| !addr.is_empty()).map(str::to_owned).collect();
+        let is_addr = |addr: &String| {
+            addr.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+        };
+        if servers.iter().all(is_addr) { Ok(NameServers(servers)) } else { Err(Self::refuse(text)) }
+    }
+
+    fn text(&self) -> String {
+        self.0.join(";")
+    }
+}
+
+macro_rules! choices {
+    ($($(#[doc = $doc:literal])+ $name:ident: $kind:literal {
+        $($(#[doc = $variant_doc:literal])+ $variant:ident = $text:literal,)+
+    })+) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+            pub enum $name { $($(#[doc = $variant_doc])+ $variant,)+ }
+
+            impl Value for $name {
+                const KIND: &'static str = $kind;
+
+                fn parse(text: &str) -> Result<Self, String> {
+                    $(if text.eq_ignore_ascii_case($text) {
+                        return Ok($name::$variant);
+                    })+
+                    Err(Self::refuse(text))
+                }
+
+                fn text(&self) -> String {
+                    match self { $($name::$variant => $text),+ }.to_owned()
+                }
+            }
+        )+
+    };
+}
+
+choices! {
+    /// What a process does.
+    Role: "all, namesrv or broker" {
+        /// Broker and name server.
+        All = "all",
+        /// Name server alone.
+        Namesrv = "namesrv",
+        /// Broker alone.
+        Broker = "broker",
+    }
+
+    /// When a send is acknowledged.
+    FlushDiskType: "SYNC_FLUSH or ASYNC_FLUSH" {
+        /// Once it is on stable storage.
+        SyncFlush = "SYNC_FLUSH",
+        /// Once the operating system has it.
+        AsyncFlush = "ASYNC_FLUSH",
+    }
+}
