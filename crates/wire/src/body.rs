@@ -39,7 +39,8 @@ pub trait Body: Serialize + DeserializeOwned {
         out
     }
 
-    /// Reads a body, strict JSON or loose. (A [`serde_json::Value`] reads any body, keys that are objects as their text.)
+    /// Reads a body, strict JSON or loose. A [`serde_json::Value`] reads any body, keys that are objects as their
+    /// text.
     fn decode(bytes: &[u8]) -> Result<Self, BodyError> {
         match serde_json::from_slice(bytes) {
             Err(error) if error.is_syntax() => Ok(serde_json::from_slice(&loose::to_strict(bytes)?)?),
