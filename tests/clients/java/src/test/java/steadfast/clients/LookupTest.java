@@ -82,8 +82,8 @@ class LookupTest {
                 MqAdmin.start("queryMsgById", "-n", Server.NAMESRV, "-t", topic, "-i", sent.getMsgId());
         MqAdmin byUniqueKey =
                 MqAdmin.start("queryMsgByUniqueKey", "-n", Server.NAMESRV, "-t", topic, "-i", sent.getMsgId());
-        for (MqAdmin query : List.of(byOffsetId, byIdOfTheClient, byUniqueKey)) {
-            String output = query.output();
+        // All three write the body to the same file: read it when the last has ended.
+        for (String output : List.of(byOffsetId.output(), byIdOfTheClient.output(), byUniqueKey.output())) {
             Map<String, String> fields = MqAdmin.fields(output);
             assertEquals(topic, fields.get("Topic"), output);
             assertEquals("[TagA]", fields.get("Tags"));

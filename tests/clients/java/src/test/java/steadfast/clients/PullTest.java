@@ -128,7 +128,7 @@ class PullTest {
         send(topic, "first", 20);
         DefaultLitePullConsumer consumer = subscribed(topic, group);
         assertEquals(sorted(bodies("first", 0, 20)), sorted(poll(consumer, 20)));
-        consumer.commit();
+        consumer.commit(consumer.assignment(), true);
         for (MessageQueue queue : consumer.fetchMessageQueues(topic)) {
             Wait.until("position committed in " + queue, () -> clients.committed(group, queue) == 5);
         }
