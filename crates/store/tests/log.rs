@@ -1,0 +1,300 @@
+//! The log: what was appended is read back; a torn tail is cut; a damaged middle never is.
+
+mod common;
+
+use bytes::Bytes;
+use common::MemDisk;
+use steadfast_store::disk::{Disk, Mode};
+use steadfast_store::log::{
+    AppendError, BatchBuilder, DIR, Entry, FRAME_HEADER_LEN, Filler, Kind, Layout, LogWriter, Mark, Scan,
+    ScanError, Scanned, head_len, scan, segment_path, walk,
+};
+use steadfast_types::record::{Record, encode_control, records};
+use steadfast_types::{LogIndex, LogOffset, Term, Timestamp};
+
+const LAYOUT: Layout = Layout { segment_size: 16 << 20 };
+const GROUP: u64 = 7;
+
+/// A log under construction.
+struct Log {
+    disk: MemDisk,
+    writer: LogWriter<MemDisk>,
+    term: Term,
+}
+
+impl Log {
+    fn new() -> Self {
+        let disk = MemDisk::default();
+        disk.create_dir(DIR).unwrap();
+        Self::open(disk, Mark::default(), 1)
+    }
+
+    fn open(disk: MemDisk, end: Mark, term: u64) -> Self {
+        let writer = LogWriter::open(disk.clone(), LAYOUT, GROUP, Mode::Durable, end).unwrap();
+        Self { disk, writer, term: Term::new(term) }
+    }
+
+    /// The next entries as the leader would stamp them: `commit` is the index it knows to be committed.
+    fn batch(&self, commit: u64, payloads: &[&[&[u8]]]) -> Vec<(Entry, LogOffset)> {
+        let mut mark = self.writer.end();
+        let mut entries = Vec::new();
+        for contents in payloads {
+            let len: usize = contents.iter().map(|c| c.len() + 8).sum();
+            let place = LAYOUT.place(mark.end, head_len(contents.len()) + len);
+            let commit = LogIndex::new(commit);
+            let mut builder = BatchBuilder::new(place.at, commit, Timestamp::new(5), contents.len(), len);
+            for content in *contents {
+                builder.push(|_, buf| encode_control(content, buf));
+            }
+            let index = mark.index.next();
+            let entry = Entry { index, term: self.term, kind: Kind::Batch, payload: builder.finish() };
+            entries.push((entry, place.at));
+            mark = Mark { index, end: place.end, chain: 0 };
+        }
+        entries
+    }
+
+    fn append(&mut self, commit: u64, payloads: &[&[&[u8]]]) -> Mark {
+        let entries = self.batch(commit, payloads);
+        self.writer.append(&entries).unwrap()
+    }
+}
+
+fn scan_from(disk: &MemDisk, from: Mark, watermark: u64) -> Result<(Mark, Vec<Scanned>), ScanError> {
+    let mut found = Vec::new();
+    let scan_options = Scan { layout: LAYOUT, group: GROUP, from, watermark: LogIndex::new(watermark) };
+    let end = scan(disk, scan_options, |entry| found.push(entry))?;
+    Ok((end, found))
+}
+
+fn contents(found: &Scanned) -> Vec<Vec<u8>> {
+    let head = head_len(u32::from_be_bytes(found.entry.payload[16..20].try_into().unwrap()) as usize);
+    records(&found.entry.payload[head..])
+        .map(|record| match record.unwrap().1 {
+            Record::Control(control) => control.to_vec(),
+            Record::Message(message) => message.to_vec(),
+        })
+        .collect()
+}
+
+#[test]
+fn reads_back_what_was_appended_across_segments() {
+    let mut log = Log::new();
+    let large = vec![7; 5 << 20];
+    let mut expected = Vec::new();
+    for i in 0..8u8 {
+        let small = vec![i; 100 + usize::from(i)];
+        log.append(u64::from(i) * 2, &[&[&small], &[&large, b"x"]]);
+        expected.push(vec![small]);
+        expected.push(vec![large.clone(), b"x".to_vec()]);
+    }
+    let (end, found) = scan_from(&log.disk, Mark::default(), 0).unwrap();
+    assert_eq!(end, log.writer.end());
+    assert_eq!(found.iter().map(contents).collect::<Vec<_>>(), expected);
+    assert!(log.disk.paths().len() >= 3, "several segments");
+    // From any mark on, and by walking without one.
+    let middle = found.len() / 2;
+    let payload_at = found[middle].payload_at;
+    let mut walked = 0;
+    let start = LogOffset::new(payload_at.get() - FRAME_HEADER_LEN as u64);
+    walk(&log.disk, LAYOUT, start..end.end, |_| walked += 1).unwrap();
+    assert_eq!(walked, found.len() - middle);
+}
+
+#[test]
+fn a_writer_continues_where_the_scan_ended() {
+    let mut log = Log::new();
+    log.append(0, &[&[b"one"]]);
+    let (end, _) = scan_from(&log.disk, Mark::default(), 0).unwrap();
+    let mut log = Log::open(log.disk, end, 2);
+    log.append(1, &[&[b"two"]]);
+    let (_, found) = scan_from(&log.disk, Mark::default(), 0).unwrap();
+    assert_eq!(found.iter().map(contents).collect::<Vec<_>>(), [[b"one".to_vec()], [b"two".to_vec()]]);
+}
+
+/// rmq#7437: the last record may end anywhere, in its properties too.
+#[test]
+fn a_tail_torn_at_any_byte_is_cut_and_nothing_before_it() {
+    let mut log = Log::new();
+    let kept = log.append(0, &[&[b"acked"]]);
+    let whole = log.append(1, &[&[b"in flight", b"when the power went"]]);
+    let path = segment_path(LogOffset::ZERO);
+    for torn_at in kept.end.get()..whole.end.get() {
+        let disk = log.disk.copy();
+        let mut content = disk.get(&path);
+        if content[torn_at as usize..whole.end.get() as usize].iter().all(|b| *b == 0) {
+            continue; // only padding is missing
+        }
+        content[torn_at as usize..].fill(0);
+        disk.put(&path, &content);
+        let (end, found) = scan_from(&disk, Mark::default(), 0).unwrap();
+        assert_eq!((end, found.len()), (kept, 1), "torn at {torn_at}");
+        // The log goes on over what was cut.
+        let mut log = Log::open(disk, end, 2);
+        log.append(1, &[&[b"next"]]);
+        let (_, found) = scan_from(&log.disk, Mark::default(), 0).unwrap();
+        assert_eq!(contents(&found[1]), [b"next".to_vec()]);
+    }
+}
+
+/// NATS #7549, rmq#10017: damage is never taken for a short log.
+#[test]
+fn damage_at_any_byte_of_an_acknowledged_entry_is_never_cut() {
+    let mut log = Log::new();
+    log.append(0, &[&[b"first"]]);
+    let first = log.writer.end();
+    let second = log.append(1, &[&[b"second", b"with two records"]]);
+    log.append(2, &[&[b"third"]]);
+    let path = segment_path(LogOffset::ZERO);
+    let mut fenced = 0;
+    for at in first.end.get()..second.end.get() {
+        let disk = log.disk.copy();
+        disk.flip(&path, at as usize);
+        match scan_from(&disk, Mark::default(), 0) {
+            Err(ScanError::Damaged(damage)) => {
+                assert_eq!((damage.index, damage.committed), (LogIndex::new(2), LogIndex::new(2)));
+            }
+            Err(ScanError::NewerFormat { .. }) => panic!("a flip is not a version"),
+            Err(other) => panic!("{other}"),
+            Ok((_, found)) => {
+                assert_eq!(found.len(), 3, "nothing is cut, byte {at}");
+                let damaged = &found[1].damaged;
+                if damaged.is_empty() {
+                    assert_eq!(contents(&found[1]), [b"second".to_vec(), b"with two records".to_vec()]);
+                } else {
+                    assert_eq!(damaged.len(), 1, "exactly one record is fenced");
+                    fenced += 1;
+                }
+            }
+        }
+    }
+    assert!(fenced > 20, "damage within records is told from damage of the frame: {fenced}");
+}
+
+#[test]
+fn the_watermark_also_tells_damage_from_a_torn_tail() {
+    let mut log = Log::new();
+    log.append(0, &[&[b"acked, and the snapshot says so"]]);
+    let disk = log.disk.copy();
+    disk.flip(&segment_path(LogOffset::ZERO), 4096 + 70);
+    assert!(matches!(scan_from(&disk, Mark::default(), 1), Err(ScanError::Damaged(_)) | Ok((_, _))));
+    let error =
+        scan_from(&disk, Mark::default(), 1).map(|(end, found)| (end.index, found[0].damaged.clone()));
+    match error {
+        Err(ScanError::Damaged(damage)) => assert_eq!(damage.index, LogIndex::new(1)),
+        Ok((index, damaged)) => assert_eq!((index, damaged.len()), (LogIndex::new(1), 1)),
+        Err(other) => panic!("{other}"),
+    }
+    // Without it nothing says that the entry was acknowledged.
+    assert_eq!(scan_from(&disk, Mark::default(), 0).unwrap().0, Mark::default());
+}
+
+/// Why there is a chain: index, term and checksums of the stale frame are all fine.
+#[test]
+fn a_stale_frame_that_continues_the_index_is_rejected() {
+    let mut log = Log::new();
+    let base = log.append(0, &[&[b"base"]]);
+    log.append(1, &[&[b"old-a"], &[b"old-b"]]);
+    // Another history replaces the first of the two; the second stays behind it on disk.
+    let mut log = Log::open(log.disk, base, 2);
+    let replaced = log.append(1, &[&[b"new-a"]]);
+    let (end, found) = scan_from(&log.disk, Mark::default(), 0).unwrap();
+    assert_eq!(end, replaced);
+    assert_eq!(found.iter().map(contents).collect::<Vec<_>>(), [[b"base".to_vec()], [b"new-a".to_vec()]]);
+}
+
+/// rmq#10017: a recycled file still holds records whose checksums are right.
+#[test]
+fn records_of_a_recycled_file_do_not_come_back() {
+    let mut log = Log::new();
+    for i in 0..4u64 {
+        log.append(i, &[&[&vec![9; 5 << 20]]]);
+    }
+    let first = segment_path(LogOffset::ZERO);
+    let second = segment_path(LogOffset::new(LAYOUT.segment_size));
+    let third = segment_path(LogOffset::new(2 * LAYOUT.segment_size));
+    let (end, _) = scan_from(&log.disk, Mark::default(), 0).unwrap();
+    assert!(end.end.get() > LAYOUT.segment_size && end.end.get() < 2 * LAYOUT.segment_size);
+    // The first file is used again as the third, and again as the tail of the second.
+    log.disk.put(&third, &log.disk.get(&first));
+    let mut tail = log.disk.get(&second);
+    let at = (end.end.get() - LAYOUT.segment_size) as usize;
+    let old = log.disk.get(&first);
+    tail.truncate(at);
+    tail.extend_from_slice(&old[at..]);
+    log.disk.put(&second, &tail);
+    assert_eq!(scan_from(&log.disk, Mark::default(), 0).unwrap().0, end);
+}
+
+#[test]
+fn an_older_copy_of_a_segment_is_noticed() {
+    let mut log = Log::new();
+    let early = log.append(0, &[&[b"one"]]);
+    let copy = log.disk.get(&segment_path(LogOffset::ZERO));
+    let mark = log.append(1, &[&[b"two"]]);
+    log.append(2, &[&[b"three"]]);
+    log.disk.put(&segment_path(LogOffset::ZERO), &copy);
+    // The snapshot knows of entry 2: its log is not allowed to end before that.
+    let found = scan_from(&log.disk, early, mark.index.get());
+    assert!(matches!(found, Err(ScanError::Damaged(damage)) if damage.index == LogIndex::new(2)));
+}
+
+#[test]
+fn a_missing_segment_or_one_of_another_group_is_an_error() {
+    let mut log = Log::new();
+    let mark = log.append(0, &[&[b"one"]]);
+    let other = Scan { layout: LAYOUT, group: 8, from: mark, watermark: LogIndex::ZERO };
+    assert!(matches!(scan(&log.disk, other, |_| {}), Err(ScanError::WrongGroup { .. })));
+    log.disk.remove(&segment_path(LogOffset::ZERO)).unwrap();
+    assert!(matches!(scan_from(&log.disk, mark, 0), Err(ScanError::Missing { .. })));
+}
+
+/// Promise P3: after one failure nothing is written, however well the disk works again.
+#[test]
+fn a_failed_write_is_final() {
+    let mut log = Log::new();
+    log.append(0, &[&[b"one"]]);
+    log.disk.stop_after(0);
+    let entries = log.batch(1, &[&[b"two"]]);
+    assert!(matches!(log.writer.append(&entries), Err(AppendError::Disk { .. })));
+    log.disk.stop_after(-1);
+    assert!(matches!(log.writer.append(&entries), Err(AppendError::Poisoned)));
+    assert!(matches!(log.writer.sync(), Err(AppendError::Poisoned)));
+}
+
+#[test]
+fn an_entry_stamped_for_another_place_is_refused() {
+    let mut log = Log::new();
+    let mut entries = log.batch(0, &[&[b"one"]]);
+    entries[0].1 = entries[0].1 + 8;
+    assert!(matches!(log.writer.append(&entries), Err(AppendError::Misplaced { .. })));
+}
+
+#[test]
+fn the_filler_makes_room_and_never_touches_the_log() {
+    let mut log = Log::new();
+    let mut filler = Filler::open(log.disk.clone(), LAYOUT, LogOffset::ZERO, 0).unwrap();
+    for _ in 0..3 {
+        filler.step().unwrap();
+    }
+    assert_eq!(filler.room().filled_to, LogOffset::new(3 << 20));
+    let mark = log.append(0, &[&[&vec![3; 2 << 20]]]);
+    let mut filler = Filler::open(log.disk.clone(), LAYOUT, mark.end, 0).unwrap();
+    while filler.room().filled_to.get() < 3 * LAYOUT.segment_size {
+        filler.step().unwrap();
+    }
+    assert_eq!(scan_from(&log.disk, Mark::default(), 0).unwrap().0, mark);
+    assert_eq!(log.disk.get(&segment_path(LogOffset::ZERO)).len() as u64, LAYOUT.segment_size);
+}
+
+#[test]
+fn leader_entries_have_no_payload_and_no_commit() {
+    let mut log = Log::new();
+    let place = LAYOUT.place(LogOffset::ZERO, 0);
+    let entry =
+        Entry { index: LogIndex::new(1), term: Term::new(1), kind: Kind::Leader, payload: Bytes::new() };
+    log.writer.append(&[(entry, place.at)]).unwrap();
+    log.append(1, &[&[b"after"]]);
+    let (_, found) = scan_from(&log.disk, Mark::default(), 0).unwrap();
+    assert_eq!(found.iter().map(|f| f.entry.kind).collect::<Vec<_>>(), [Kind::Leader, Kind::Batch]);
+}
