@@ -7,9 +7,12 @@ use steadfast_consensus::Committed;
 use steadfast_store::log::{Kind, Mark};
 use steadfast_store::unit::{KeyEntry, QueueName};
 
+use steadfast_types::topic::{AUTO_CREATE, PERM_INHERIT};
+
 use crate::broker::{Broker, Out, Phase, acknowledge};
 use crate::io::{Effect, Now};
 use crate::pending::Applied;
+use crate::state::TopicConfig;
 
 impl Broker {
     /// A write is durable: what it made committed is applied, consumers are woken, senders answered.
@@ -83,7 +86,13 @@ impl Broker {
 
     /// Tells the name servers which topics there are.
     pub(crate) fn register(&self, out: &mut Out<'_>) {
-        let topics = self.state.topics.iter().map(|topic| topic.config.clone()).collect();
+        let mut topics: Vec<_> = self.state.topics.iter().map(|topic| topic.config.clone()).collect();
+        if self.options.auto_create_topic {
+            // Producers ask for this topic's route when theirs has none.
+            let queues = self.options.default_topic_queues;
+            let template = TopicConfig::new(AUTO_CREATE, queues, queues);
+            topics.push(TopicConfig { perm: template.perm | PERM_INHERIT, ..template });
+        }
         out(Effect::Register(topics));
     }
 }

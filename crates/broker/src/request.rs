@@ -100,6 +100,8 @@ pub enum Request {
     CreateTopic(crate::state::TopicConfig),
     /// DELETE_TOPIC_IN_BROKER.
     DeleteTopic(String),
+    /// GET_TOPIC_CONFIG.
+    GetTopicConfig(String),
     /// GET_BROKER_CONFIG.
     GetBrokerConfig,
     /// GET_BROKER_RUNTIME_INFO.
@@ -242,6 +244,7 @@ pub fn decode(
             let h = headers::DeleteTopic::decode(ext).map_err(malformed)?;
             Request::DeleteTopic(h.topic.into_owned())
         }
+        request::GET_TOPIC_CONFIG => Request::GetTopicConfig(topic_of(ext)?),
         request::GET_BROKER_CONFIG => Request::GetBrokerConfig,
         request::GET_BROKER_RUNTIME_INFO => Request::GetRuntimeInfo,
         request::GET_TOPIC_STATS_INFO => Request::GetTopicStats(topic_of(ext)?),

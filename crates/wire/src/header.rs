@@ -13,8 +13,8 @@ pub use ext::ExtFields;
 
 use crate::frame::Serialize;
 
-/// Ordinal of RocketMQ's `MQVersion` enum that our own headers carry: V5_3_3.
-pub const VERSION: i32 = 479;
+/// Ordinal of RocketMQ's `MQVersion` enum that our own headers carry: V5_5_0.
+pub const VERSION: i32 = 513;
 
 /// Most ext fields accepted in one header; clients send fewer than 30.
 pub const MAX_EXT_FIELDS: usize = 1024;

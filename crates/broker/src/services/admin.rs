@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use steadfast_types::{QueueOffset, Timestamp};
 use steadfast_wire::body::{
     Connection, ConsumeStats, ConsumerConnection, DataVersion, GroupList, KVTable, MessageQueue,
-    OffsetWrapper, TopicOffset, TopicStatsTable,
+    OffsetWrapper, TopicConfig, TopicOffset, TopicStatsTable,
 };
 use steadfast_wire::code::response;
 
@@ -55,7 +55,10 @@ impl Broker {
         let s = &self.statistics;
         let average = s.stored_bytes.checked_div(s.stored).unwrap_or(0);
         let figures = [
-            ("brokerVersionDesc", format!("Steadfast {}", env!("CARGO_PKG_VERSION"))),
+            // Tools compare this with RocketMQ's versions: it tells which protocol is spoken.
+            ("brokerVersionDesc", "V5_5_0".to_owned()),
+            ("steadfastVersion", env!("CARGO_PKG_VERSION").to_owned()),
+            ("bootTimestamp", now.wall.get().saturating_sub(now.ticks).to_string()),
             ("brokerVersion", steadfast_wire::header::VERSION.to_string()),
             ("brokerActive", (self.phase == Phase::Leading).to_string()),
             ("state", phase),
@@ -104,6 +107,21 @@ impl Broker {
         ];
         let table = figures.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         Reply::json(&KVTable { table })
+    }
+
+    /// GET_TOPIC_CONFIG.
+    pub(super) fn topic_config(&self, name: &str) -> Answer {
+        let topic = self.state.topics.get(name).ok_or_else(|| super::no_topic(name))?;
+        let config = &topic.config;
+        Ok(Some(Reply::json(&TopicConfig {
+            order: config.order,
+            perm: config.perm as i32,
+            read_queue_nums: config.read_queues as i32,
+            topic_name: config.name.to_string(),
+            topic_sys_flag: config.sys_flag,
+            write_queue_nums: config.write_queues as i32,
+            ..TopicConfig::default()
+        })))
     }
 
     /// GET_TOPIC_STATS_INFO.

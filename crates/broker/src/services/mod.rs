@@ -55,6 +55,7 @@ impl Broker {
             Request::CheckClientConfig(config) => Self::check_client_config(&config),
             Request::CreateTopic(config) => self.create_topic(now, origin, config),
             Request::DeleteTopic(topic) => self.delete_topic(now, origin, &topic),
+            Request::GetTopicConfig(topic) => self.topic_config(&topic),
             Request::GetBrokerConfig => Ok(Some(self.broker_config())),
             Request::GetRuntimeInfo => Ok(Some(self.runtime_info(now))),
             Request::GetTopicStats(topic) => self.topic_stats(&topic),
