@@ -1,1 +1,3 @@
 //! Commands that talk to a server: bench.
+
+pub mod bench;

@@ -1,0 +1,101 @@
+//! Reads back what a run sent, and audits it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use steadfast_audit::compact::{AckBook, Audit};
+use steadfast_audit::{Found, MessageId, Queue, Verdict};
+use steadfast_types::record::StoredMessage;
+use steadfast_types::{QueueOffset, properties};
+
+use super::content::{self, Content};
+use super::pull::{self, How, Visit};
+use super::stats::Stats;
+use super::target::{Range, Target};
+
+/// What the read found.
+#[derive(Debug)]
+pub(super) struct Verified {
+    pub(super) verdict: Verdict,
+    /// Messages that this run did not send.
+    pub(super) foreign: u64,
+    /// How long the read took.
+    pub(super) took: Duration,
+}
+
+/// Reads everything after `tails`, which is where the queues ended before the run, and compares it with what was
+/// acknowledged.
+pub(super) async fn run(
+    target: &Target,
+    tails: &[Range],
+    content: Content,
+    stats: &Stats,
+) -> anyhow::Result<Verified> {
+    let start = Instant::now();
+    let auditor = Auditor { audit: book(target, content, stats).audit(), content, foreign: 0 };
+    let ranges = to_read(target, tails, stats).await?;
+    let how = How::to_the_end(2, 32);
+    let auditor = pull::read(target, &ranges, &how, auditor).await?;
+    Ok(Verified { verdict: auditor.audit.finish(), foreign: auditor.foreign, took: start.elapsed() })
+}
+
+/// What was acknowledged, message by message.
+fn book(target: &Target, content: Content, stats: &Stats) -> AckBook {
+    let mut book = AckBook::new();
+    let mut scratch = Vec::new();
+    for ack in &stats.acks {
+        let queue = &target.brokers[usize::from(ack.broker)].queues[usize::from(ack.queue)];
+        for i in 0..u64::from(ack.count) {
+            let id = ack.first_id + i;
+            let digest = content.digest(id, &mut scratch);
+            book.acked(&MessageId::Number(id), digest, queue, QueueOffset::new(ack.offset + i));
+        }
+    }
+    for id in &stats.unknown {
+        book.unknown(&MessageId::Number(*id), content.digest(*id, &mut scratch));
+    }
+    (0..stats.refused).for_each(|_| book.refused());
+    book
+}
+
+/// From where the queues ended before to where they end now, or to the last acknowledged message if the server does
+/// not admit to having it.
+async fn to_read(target: &Target, tails: &[Range], stats: &Stats) -> anyhow::Result<Vec<Range>> {
+    let mut acked_to: BTreeMap<(usize, u32), u64> = BTreeMap::new();
+    for ack in &stats.acks {
+        let end = acked_to.entry((usize::from(ack.broker), u32::from(ack.queue))).or_default();
+        *end = (*end).max(ack.offset + u64::from(ack.count));
+    }
+    let mut ranges = target.contents().await?;
+    for range in &mut ranges {
+        let key = (range.broker, range.queue);
+        let tail = tails.iter().find(|tail| (tail.broker, tail.queue) == key);
+        range.from = tail.map_or(range.from, |tail| tail.from);
+        range.to = range.to.max(acked_to.get(&key).copied());
+    }
+    Ok(ranges)
+}
+
+struct Auditor {
+    audit: Audit,
+    content: Content,
+    foreign: u64,
+}
+
+impl Visit for Auditor {
+    fn message(&mut self, _: usize, queue: &Queue, message: &StoredMessage<'_>) {
+        let key = properties::get(message.properties, properties::UNIQ_KEY).unwrap_or_default();
+        match content::parse_unique_key(key) {
+            Some((run, id)) if run == self.content.run => {
+                let found = Found {
+                    offset: message.stamp.queue_offset,
+                    log_offset: message.stamp.log_offset,
+                    id: MessageId::Number(id),
+                    digest: Content::digest_of(message),
+                };
+                self.audit.found(queue, &found);
+            }
+            _ => self.foreign += 1,
+        }
+    }
+}
