@@ -53,7 +53,9 @@ struct Oracle {
 }
 
 fn check_against_serde(data: &[u8]) {
-    let Ok(oracle) = serde_json::from_slice::<Oracle>(data) else { return };
+    // serde_json skips text that is not UTF-8 in members it ignores; we refuse it anywhere.
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(oracle) = serde_json::from_str::<Oracle>(text) else { return };
     let header = match Header::decode(Serialize::Json, data) {
         Ok(header) => header,
         Err(HeaderError::TooManyFields | HeaderError::Json { what: "nested too deeply", .. }) => return,
