@@ -16,10 +16,13 @@ use crate::read;
 
 /// What is done with the frames of all connections of a port. Called on the runtime's threads: must not block.
 pub trait Handler: Send + Sync + 'static {
+    /// A connection was accepted. Comes before everything else about it.
+    fn opened(&self, _conn: &Arc<Connection>) {}
+
     /// Takes all whole frames of one read, leaving `frames` empty.
     fn frames(&self, conn: &Arc<Connection>, frames: &mut Vec<Frame>);
 
-    /// The connection is gone; it may be one that never sent a frame.
+    /// The connection is gone.
     fn closed(&self, conn: ConnId);
 }
 
@@ -153,6 +156,7 @@ fn open<H: Handler>(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, h
     activity.touch();
     shared.peers().insert(conn.id(), Peer { conn: Arc::clone(&conn), activity: Arc::clone(&activity) });
     let (shared, handler) = (Arc::clone(shared), Arc::clone(handler));
+    handler.opened(&conn);
     tokio::spawn(async move {
         let ended = read::run(reading, &conn, &activity, handler.as_ref()).await;
         report(peer, ended);

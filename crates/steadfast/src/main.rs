@@ -1,2 +1,103 @@
-//! The steadfast binary.
-fn main() {}
+//! The one binary: each subcommand is a library of its own.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use steadfast_server::config::{self, Config, File};
+
+const EXAMPLES: &str = "\
+Examples:
+  steadfast                                   serve from ./steadfast-data on RocketMQ's ports
+  steadfast server --data /var/lib/steadfast --set brokerIP1=10.0.0.5
+                                              serve other machines too
+  steadfast server --config steadfast.toml    settings from a file; --set overrides them
+  steadfast server --help-config              every setting with its default and meaning
+  steadfast bench                             measure the server on this machine
+Any RocketMQ client works with it: name server 127.0.0.1:9876.";
+
+/// A message queue that loses no message, for RocketMQ's clients and tools
+#[derive(Debug, Parser)]
+#[command(name = "steadfast", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a server: broker and name server in one process (the default command)
+    Server(ServerArgs),
+    /// Measure a server: load that is read back and checked before a figure counts
+    Bench(Box<steadfast_cli::bench::BenchArgs>),
+}
+
+#[derive(Debug, Args)]
+struct ServerArgs {
+    /// Directory of all data; made if missing (short for --set storePathRootDir=DIR)
+    #[arg(long, short, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// TOML file with settings
+    #[arg(long, short, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting; may be given many times, and wins over the file
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print every setting with its default and meaning
+    #[arg(long)]
+    help_config: bool,
+    /// What goes to stderr: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    log: tracing::Level,
+}
+
+impl ServerArgs {
+    fn run(self) -> anyhow::Result<()> {
+        if self.help_config {
+            print!("{}", config::help());
+            return Ok(());
+        }
+        log_to_stderr(self.log);
+        let text = match &self.config {
+            Some(path) => Some(read(path)?),
+            None => None,
+        };
+        let file = self.config.as_deref().zip(text.as_deref()).map(|(path, text)| File { path, text });
+        let data = self.data.map(|dir| format!("storePathRootDir={}", dir.display()));
+        let overrides: Vec<String> = data.into_iter().chain(self.set).collect();
+        steadfast_server::run(&Config::load(file, &overrides)?)
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("reading the configuration {}", path.display()))
+}
+
+fn log_to_stderr(level: tracing::Level) {
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+fn main() -> ExitCode {
+    let Cli { command, server } = Cli::parse();
+    let result = match command {
+        None => server.run(),
+        Some(Command::Server(args)) => args.run(),
+        Some(Command::Bench(args)) => steadfast_cli::bench::run(*args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("steadfast: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The broker's part of a server: its data, its threads and its port.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use steadfast_broker::io::Input;
+use steadfast_broker::recovery::{self, Opened};
+use steadfast_broker::request::Edge;
+use steadfast_broker::{Flush, Options};
+use steadfast_net::{Limits, Server};
+use tokio::net::TcpSocket;
+use tokio::select;
+use tokio::sync::watch;
+
+use crate::banner::BrokerFacts;
+use crate::clock::Clock;
+use crate::config::{Config, FlushDiskType};
+use crate::core::{self, Event, Milestone, Shell};
+use crate::disk::{self, RealDisk};
+use crate::edge::BrokerPort;
+use crate::explain;
+use crate::inbox::Inbox;
+use crate::lock::Lock;
+use crate::namesrv::SharedNamesrv;
+use crate::readers::{self, Readers};
+use crate::register::{Identity, Registrar};
+use crate::start::{StopSignals, listen};
+use crate::writing::{self, FillerThread, LogThread, Tail};
+
+/// How long a stop waits for writes in flight.
+const STOP_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// A broker whose data is open, and that is not running yet.
+pub(crate) struct Broker {
+    _lock: Lock,
+    dir: PathBuf,
+    disk: RealDisk,
+    opened: Opened<RealDisk>,
+    options: Options,
+    socket: TcpSocket,
+    registrar: Registrar,
+    clock: Clock,
+}
+
+/// A broker that runs.
+pub(crate) struct Running {
+    _lock: Lock,
+    core: Arc<Inbox<Event>>,
+    milestone: watch::Receiver<Option<Milestone>>,
+}
+
+impl Broker {
+    pub(crate) fn open(
+        config: &Config,
+        socket: TcpSocket,
+        namesrv: Option<SharedNamesrv>,
+        clock: Clock,
+    ) -> anyhow::Result<Self> {
+        let listening = socket.local_addr()?;
+        let advertised = SocketAddr::new(config.advertised_ip(), listening.port());
+        let options = options(config, advertised);
+        let dir = data_dir(&config.data)?;
+        let lock = Lock::take(&dir).map_err(explain::data)?;
+        let disk = RealDisk::open(&dir).map_err(explain::data)?;
+        let opened = recovery::open(disk.clone(), &options, random()).map_err(explain::open)?;
+        for warning in &opened.report.warnings {
+            tracing::warn!("{warning}");
+        }
+        let identity = Identity {
+            cluster: options.cluster.clone(),
+            broker_name: options.broker_name.clone(),
+            broker_id: options.broker_id,
+            advertised,
+            auto_create_queues: options.auto_create_topic.then_some(options.default_topic_queues),
+        };
+        let registrar = Registrar::new(identity, namesrv, clock);
+        Ok(Broker { _lock: lock, dir, disk, opened, options, socket, registrar, clock })
+    }
+
+    /// What a person who started it wants to know.
+    pub(crate) fn facts(&self) -> anyhow::Result<BrokerFacts> {
+        Ok(BrokerFacts {
+            listening: self.socket.local_addr()?,
+            advertised: self.options.store_host,
+            data: self.dir.clone(),
+            durable: self.disk.durable(),
+            report: self.opened.report.clone(),
+        })
+    }
+
+    /// Starts all threads and opens the port.
+    pub(crate) fn start(self, config: &Config, limits: Limits) -> anyhow::Result<(Running, Server)> {
+        let Broker { _lock, dir: _, disk, opened, options, socket, registrar, clock } = self;
+        let Opened { broker, writer, filler, reader, report: _ } = opened;
+        let core = Arc::new(Inbox::default());
+        let (milestones, milestone) = watch::channel(None);
+        let milestones = Arc::new(milestones);
+        let tell = || {
+            let milestones = Arc::clone(&milestones);
+            // A stop is final; serving is said whenever topics change.
+            Box::new(move |reached| {
+                milestones.send_if_modified(|last| {
+                    let is_news = *last != Some(Milestone::Stopped) && *last != Some(reached);
+                    if is_news {
+                        *last = Some(reached);
+                    }
+                    is_news
+                });
+            })
+        };
+        for addr in &config.namesrv_addr.0 {
+            registrar.register_with(addr.clone(), Duration::from_millis(config.register_period.into()));
+        }
+        let writer_jobs = Arc::new(Inbox::default());
+        let checkpoint_jobs = Arc::new(Inbox::default());
+        let readers = Readers::start(&reader, &core).context("starting the readers failed")?;
+        let shell =
+            Shell::new(Arc::clone(&writer_jobs), readers, Arc::clone(&checkpoint_jobs), registrar, tell());
+
+        let tail = Arc::new(Tail::default());
+        let sync_every =
+            (options.flush == Flush::Async).then(|| Duration::from_millis(config.flush_interval.into()));
+        let end = writer.end().end;
+        let log = LogThread {
+            writer,
+            jobs: writer_jobs,
+            core: Arc::clone(&core),
+            tail: Arc::clone(&tail),
+            sync_every,
+            milestone: tell(),
+        };
+        let control_reserve = options.control_reserve;
+        let filling = FillerThread { filler, core: Arc::clone(&core), tail, end, control_reserve };
+        spawn("log-writer", move || log.run())?;
+        spawn("log-filler", move || filling.run())?;
+        if reader.missing_runs() > 0 {
+            let reader = Arc::clone(&reader);
+            spawn("index-rebuild", move || readers::rebuild(&reader))?;
+        }
+        let inbox = Arc::clone(&core);
+        spawn("checkpoint", move || writing::checkpoints(&disk, &reader, &checkpoint_jobs, &inbox))?;
+
+        let port = BrokerPort { edge: edge(&options), core: Arc::clone(&core), clock };
+        let server = listen(socket, limits, Arc::new(port), "listenPort")?;
+        let inbox = Arc::clone(&core);
+        spawn("core", move || core::run(broker, shell, &inbox, clock))?;
+        Ok((Running { _lock, core, milestone }, server))
+    }
+}
+
+impl Running {
+    /// Waits until the broker takes messages and the name server of this process knows it.
+    pub(crate) async fn serving(&mut self) {
+        // Only a panic could end the other side, and that ends the process.
+        let _ = self.milestone.wait_for(Option::is_some).await;
+    }
+
+    /// Stops cleanly. A second signal, or a disk that does not answer, ends it without: the log takes that.
+    pub(crate) async fn stop(mut self, stop: &mut StopSignals) -> anyhow::Result<()> {
+        self.core.push(Event::Input(Input::Stop));
+        select! {
+            _ = self.milestone.wait_for(|reached| *reached == Some(Milestone::Stopped)) => {
+                tracing::info!("stopped; everything acknowledged is stored");
+                Ok(())
+            }
+            () = stop.wait() => Err(anyhow!("stopped at once by a second signal; the next start repairs the log's end")),
+            () = tokio::time::sleep(STOP_TIMEOUT) => Err(anyhow!(
+                "the disk did not finish the writes in flight within {STOP_TIMEOUT:?}; nothing acknowledged is lost, \
+                 the next start repairs the log's end"
+            )),
+        }
+    }
+}
+
+fn options(config: &Config, advertised: SocketAddr) -> Options {
+    Options {
+        cluster: config.cluster.clone(),
+        broker_name: config.broker_name.clone(),
+        broker_id: config.broker_id.into(),
+        store_host: advertised,
+        region: config.region.clone(),
+        auto_create_topic: config.auto_create_topic,
+        default_topic_queues: config.default_topic_queues,
+        max_body: config.max_message_size.0 as usize,
+        flush: match config.flush {
+            FlushDiskType::SyncFlush => Flush::Sync,
+            FlushDiskType::AsyncFlush => Flush::Async,
+        },
+        flush_timeout: config.sync_flush_timeout.into(),
+        segment_size: config.segment_size.0,
+        disk_free_min: config.disk_free_min.0,
+        shown_config: config.settings().into_iter().map(|s| (s.key.to_owned(), s.value)).collect(),
+        ..Options::default()
+    }
+}
+
+fn edge(options: &Options) -> Edge {
+    Edge {
+        store_host: options.store_host,
+        max_body: options.max_body,
+        region: options.region.clone(),
+        cluster: options.cluster.clone(),
+        process_id: std::process::id(),
+        ids: Arc::new(AtomicU32::new(0)),
+    }
+}
+
+fn data_dir(data: &Path) -> anyhow::Result<PathBuf> {
+    disk::create_dir(data).map_err(explain::data)?;
+    data.canonicalize().with_context(|| format!("the data directory {}", data.display()))
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .with_context(|| format!("starting thread {name} failed"))?;
+    Ok(())
+}
+
+/// 64 random bits, seeded by the operating system.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

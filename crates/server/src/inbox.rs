@@ -1,0 +1,106 @@
+//! A queue into one thread: many push, one takes everything at once. A push wakes the thread only if it sleeps.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The queue.
+#[derive(Debug)]
+pub(crate) struct Inbox<T> {
+    queue: Mutex<Queue<T>>,
+    arrived: Condvar,
+}
+
+#[derive(Debug)]
+struct Queue<T> {
+    items: Vec<T>,
+    sleeping: bool,
+}
+
+impl<T> Default for Inbox<T> {
+    fn default() -> Self {
+        Inbox { queue: Mutex::new(Queue { items: Vec::new(), sleeping: false }), arrived: Condvar::new() }
+    }
+}
+
+impl<T> Inbox<T> {
+    /// Room kept between two takes.
+    const KEEP: usize = 16 * 1024;
+
+    /// Appends one item.
+    pub(crate) fn push(&self, item: T) {
+        self.extend(std::iter::once(item));
+    }
+
+    /// Appends items.
+    pub(crate) fn extend(&self, items: impl IntoIterator<Item = T>) {
+        let mut queue = self.queue();
+        queue.items.extend(items);
+        let wake = queue.sleeping && !queue.items.is_empty();
+        if wake {
+            queue.sleeping = false;
+        }
+        drop(queue);
+        if wake {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Waits until there is something, or until `limit` has passed; moves all of it to `into`, which is empty.
+    pub(crate) fn take(&self, into: &mut Vec<T>, limit: Option<Duration>) {
+        let until = limit.map(|limit| Instant::now() + limit);
+        let mut queue = self.queue();
+        while queue.items.is_empty() {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            queue.sleeping = true;
+            queue = match left {
+                Some(Duration::ZERO) => break,
+                Some(left) => {
+                    self.arrived.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        queue.sleeping = false;
+        if into.capacity() > Self::KEEP {
+            *into = Vec::new();
+        }
+        std::mem::swap(&mut queue.items, into);
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn everything_arrives_once_and_in_order() {
+        let inbox = Arc::new(Inbox::default());
+        let pushing = Arc::clone(&inbox);
+        let pusher = std::thread::spawn(move || (0..100_000_u32).for_each(|i| pushing.push(i)));
+        let (mut all, mut some) = (Vec::new(), Vec::new());
+        while all.len() < 100_000 {
+            inbox.take(&mut some, None);
+            assert!(!some.is_empty());
+            all.append(&mut some);
+        }
+        assert!(all.is_sorted());
+        pusher.join().unwrap();
+    }
+
+    #[test]
+    fn a_take_ends_at_its_limit() {
+        let inbox = Inbox::<u32>::default();
+        let mut items = Vec::new();
+        inbox.take(&mut items, Some(Duration::from_millis(1)));
+        assert!(items.is_empty());
+        inbox.push(1);
+        inbox.take(&mut items, Some(Duration::ZERO));
+        assert_eq!(items, [1]);
+    }
+}

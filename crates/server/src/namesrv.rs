@@ -1,0 +1,84 @@
+//! The name server's port.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use steadfast_namesrv::{Gone, Namesrv};
+use steadfast_net::{ConnId, Connection, Handler};
+use steadfast_wire::frame::{self, Frame};
+use steadfast_wire::header::{Header, HeaderError};
+
+use crate::clock::Clock;
+
+/// How often silent brokers are looked for (RocketMQ's `scanNotActiveBrokerInterval`).
+const EXPIRE_EVERY: Duration = Duration::from_secs(5);
+
+/// The name server's state, shared by its port and the broker in the same process.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedNamesrv {
+    state: Arc<Mutex<Namesrv>>,
+    clock: Clock,
+}
+
+impl SharedNamesrv {
+    pub(crate) fn new(clock: Clock) -> Self {
+        SharedNamesrv { state: Arc::default(), clock }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Namesrv> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn ticks(&self) -> u64 {
+        self.clock.ticks()
+    }
+
+    /// Forgets silent brokers, for ever.
+    pub(crate) async fn expire(self) {
+        let mut ticks = tokio::time::interval(EXPIRE_EVERY);
+        loop {
+            ticks.tick().await;
+            let gone = self.lock().expire(self.ticks());
+            report(&gone, "was silent for too long");
+        }
+    }
+
+    fn answer(&self, conn: &Connection, frame: &Frame) -> Result<(), HeaderError> {
+        let header = Header::decode(frame.serialize, &frame.header)?;
+        if header.is_response() {
+            return Ok(());
+        }
+        let answer = self.lock().handle(self.ticks(), conn.id(), &header, &frame.body);
+        if !header.is_oneway() {
+            conn.queue(|out| {
+                frame::encode(frame.serialize, &answer.header, answer.body.len(), out);
+                vec![answer.body]
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Handler for SharedNamesrv {
+    fn frames(&self, conn: &Arc<Connection>, frames: &mut Vec<Frame>) {
+        for frame in frames.drain(..) {
+            if let Err(error) = self.answer(conn, &frame) {
+                tracing::warn!(peer = %conn.peer(), "connection closed: {error}");
+                conn.close();
+                return;
+            }
+        }
+        conn.flush();
+    }
+
+    fn closed(&self, conn: ConnId) {
+        let gone = self.lock().disconnected(conn);
+        report(&gone, "disconnected");
+    }
+}
+
+fn report(gone: &[Gone], why: &str) {
+    for gone in gone {
+        tracing::info!("{gone} {why}: no route names it any more");
+    }
+}

@@ -1,0 +1,71 @@
+//! A small pool of threads for reads of what is no longer in memory.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use steadfast_broker::io::{Input, ReadJob, ReadResult};
+use steadfast_broker::reader::Reader;
+use steadfast_store::disk::Disk;
+
+use crate::core::Event;
+use crate::inbox::Inbox;
+
+const THREADS: usize = 2;
+/// Reads that may wait; clients hold back by themselves long before.
+const WAITING: usize = 4096;
+/// How long a lookup waits for index runs that are being made again.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Takes reads and answers them through the core's inbox.
+pub(crate) struct Readers {
+    jobs: SyncSender<(u64, ReadJob)>,
+    core: Arc<Inbox<Event>>,
+}
+
+impl Readers {
+    pub(crate) fn start<D: Disk>(reader: &Arc<Reader<D>>, core: &Arc<Inbox<Event>>) -> std::io::Result<Self> {
+        let (jobs, waiting) = sync_channel(WAITING);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for i in 0..THREADS {
+            let (waiting, reader, core) = (Arc::clone(&waiting), Arc::clone(reader), Arc::clone(core));
+            thread::Builder::new()
+                .name(format!("reader-{i}"))
+                .spawn(move || perform(&waiting, &reader, &core))?;
+        }
+        Ok(Readers { jobs, core: Arc::clone(core) })
+    }
+
+    /// Hands a read to the pool; one too many is answered at once. Never blocks.
+    pub(crate) fn submit(&self, number: u64, job: ReadJob) {
+        match self.jobs.try_send((number, job)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                let busy = ReadResult::Failed(format!("{WAITING} reads are waiting already; try again"));
+                self.core.push(Event::Input(Input::ReadDone(number, busy)));
+            }
+        }
+    }
+}
+
+fn perform<D: Disk>(waiting: &Mutex<Receiver<(u64, ReadJob)>>, reader: &Reader<D>, core: &Inbox<Event>) {
+    loop {
+        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((number, job)) = job else { return };
+        let started = Instant::now();
+        let result = reader.perform(job, &|| started.elapsed() > PATIENCE);
+        core.push(Event::Input(Input::ReadDone(number, result)));
+    }
+}
+
+/// Makes index runs again that were found damaged or missing, one after the other.
+pub(crate) fn rebuild<D: Disk>(reader: &Reader<D>) {
+    loop {
+        match reader.rebuild_one() {
+            Ok(true) => {}
+            Ok(false) => return tracing::info!("all index runs are complete again"),
+            Err(error) => return tracing::error!("an index run cannot be made again: {error}"),
+        }
+    }
+}

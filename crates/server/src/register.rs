@@ -1,0 +1,174 @@
+//! Tells name servers which topics the broker has: the one in this process directly, others over the network,
+//! when something changed and every 30 s.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use steadfast_broker::TopicConfig;
+use steadfast_namesrv::{Registration, Source};
+use steadfast_net::client::Client;
+use steadfast_types::topic::{AUTO_CREATE, PERM_INHERIT, PERM_READ, PERM_WRITE};
+use steadfast_wire::body::{self, Body, DataVersion, RegisterBrokerBody};
+use steadfast_wire::code::{request, response};
+use steadfast_wire::frame::Serialize;
+use steadfast_wire::header::Header;
+use steadfast_wire::headers::RegisterBroker;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::namesrv::SharedNamesrv;
+
+/// How long a name server may take (RocketMQ's `registerBrokerTimeoutMills`).
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// Pause after a failure, so that a name server that comes back soon has the routes.
+const RETRY: Duration = Duration::from_secs(3);
+
+/// RocketMQ's topic for self-tests, which every broker has. Name servers take a first registration with one topic
+/// alone for a part of something they missed, so there must be a second one.
+const SELF_TEST: &str = "SELF_TEST_TOPIC";
+
+/// Who registers.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) cluster: String,
+    pub(crate) broker_name: String,
+    pub(crate) broker_id: i64,
+    /// What clients are told.
+    pub(crate) advertised: SocketAddr,
+    /// Queues of a topic that is made by the first message to it; None if that is off.
+    pub(crate) auto_create_queues: Option<u32>,
+}
+
+/// Registers the broker.
+pub(crate) struct Registrar {
+    identity: Identity,
+    local: Option<SharedNamesrv>,
+    remote: watch::Sender<Option<Arc<Registration>>>,
+    clock: Clock,
+    changes: i64,
+}
+
+impl Registrar {
+    pub(crate) fn new(identity: Identity, local: Option<SharedNamesrv>, clock: Clock) -> Self {
+        Registrar { identity, local, remote: watch::Sender::default(), clock, changes: 0 }
+    }
+
+    /// Registers with the name server at `addr` from now on, on the current runtime.
+    pub(crate) fn register_with(&self, addr: String, period: Duration) {
+        tokio::spawn(keep_registered(addr, period, self.remote.subscribe()));
+    }
+
+    /// The broker's topics, all of them.
+    pub(crate) fn announce(&mut self, topics: Vec<TopicConfig>) {
+        self.changes += 1;
+        let registration = self.registration(topics);
+        if let Some(namesrv) = &self.local
+            && let Err(rejected) = namesrv.lock().register(namesrv.ticks(), registration.clone())
+        {
+            tracing::error!("registration refused: {rejected}");
+        }
+        self.remote.send_replace(Some(Arc::new(registration)));
+    }
+
+    fn registration(&self, topics: Vec<TopicConfig>) -> Registration {
+        let Identity { cluster, broker_name, broker_id, advertised, auto_create_queues } = &self.identity;
+        let system = auto_create_queues.map(|queues| TopicConfig {
+            perm: PERM_INHERIT | PERM_READ | PERM_WRITE,
+            ..TopicConfig::new(AUTO_CREATE, queues, queues)
+        });
+        let self_test = TopicConfig { perm: 0, ..TopicConfig::new(SELF_TEST, 1, 1) };
+        let all = topics.into_iter().chain(system).chain([self_test]);
+        let topics: BTreeMap<_, _> = all.map(|topic| (topic.name.to_string(), to_wire(&topic))).collect();
+        let ha_addr = SocketAddr::new(advertised.ip(), advertised.port().wrapping_add(1));
+        let timestamp = self.clock.wall().get() as i64;
+        Registration {
+            cluster: cluster.clone(),
+            broker_name: broker_name.clone(),
+            broker_id: *broker_id,
+            addr: advertised.to_string(),
+            ha_addr: ha_addr.to_string(),
+            enable_acting_master: false,
+            topics,
+            version: DataVersion { counter: self.changes, state_version: 0, timestamp },
+            source: Source::Local,
+        }
+    }
+}
+
+fn to_wire(topic: &TopicConfig) -> body::TopicConfig {
+    body::TopicConfig {
+        topic_name: topic.name.to_string(),
+        read_queue_nums: topic.read_queues as i32,
+        write_queue_nums: topic.write_queues as i32,
+        perm: topic.perm as i32,
+        topic_sys_flag: topic.sys_flag,
+        order: topic.order,
+        ..body::TopicConfig::default()
+    }
+}
+
+/// Registers with one name server for ever. A closed connection tells it that the broker is gone.
+async fn keep_registered(
+    addr: String,
+    period: Duration,
+    mut latest: watch::Receiver<Option<Arc<Registration>>>,
+) {
+    let mut client = None;
+    let mut healthy = None;
+    loop {
+        let registration = latest.borrow_and_update().clone();
+        let mut pause = period;
+        if let Some(registration) = registration {
+            let result = register(&addr, &mut client, &registration).await;
+            match (&result, healthy) {
+                (Ok(()), Some(true)) => {}
+                (Ok(()), _) => tracing::info!("registered with name server {addr}"),
+                (Err(error), Some(false)) => tracing::debug!("name server {addr}: {error}"),
+                (Err(error), _) => tracing::warn!("name server {addr}: {error}; trying again every 3 s"),
+            }
+            healthy = Some(result.is_ok());
+            if result.is_err() {
+                client = None;
+                pause = RETRY.min(period);
+            }
+        }
+        let changed = tokio::time::timeout(pause, latest.changed()).await;
+        if matches!(changed, Ok(Err(_))) {
+            return;
+        }
+    }
+}
+
+async fn register(
+    addr: &str,
+    client: &mut Option<Client>,
+    registration: &Registration,
+) -> anyhow::Result<()> {
+    let connected = match client.take() {
+        Some(connected) => connected,
+        None => Client::connect(addr, Serialize::Json, TIMEOUT).await?,
+    };
+    let mut body = RegisterBrokerBody::default();
+    body.topic_config_serialize_wrapper.topic_config_table = registration.topics.clone();
+    body.topic_config_serialize_wrapper.data_version = registration.version;
+    let body = body.encode();
+    let mut header = Header::request(request::REGISTER_BROKER, 0);
+    RegisterBroker {
+        broker_name: (&registration.broker_name).into(),
+        broker_addr: (&registration.addr).into(),
+        cluster_name: (&registration.cluster).into(),
+        ha_server_addr: (&registration.ha_addr).into(),
+        broker_id: registration.broker_id,
+        body_crc32: 0,
+        ..RegisterBroker::default()
+    }
+    .encode(&mut header.ext);
+    let answer = connected.request(header, &body, TIMEOUT).await?;
+    if answer.code != response::SUCCESS {
+        anyhow::bail!("registration refused with code {}: {}", answer.code, answer.remark());
+    }
+    *client = Some(connected);
+    Ok(())
+}

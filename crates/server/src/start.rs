@@ -1,0 +1,162 @@
+//! Starts a server, in an order that leaves nothing half-started, and stops it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use steadfast_net::server::reserve;
+use steadfast_net::{Handler, Limits, Server};
+use tokio::net::TcpSocket;
+use tokio::runtime;
+use tokio::select;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::spawn_blocking;
+
+use crate::banner::Banner;
+use crate::broker::Broker;
+use crate::clock::Clock;
+use crate::config::{Config, Role};
+use crate::explain;
+use crate::namesrv::SharedNamesrv;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Runs a server until it is told to stop (SIGTERM or SIGINT) and has stopped cleanly.
+///
+/// # Errors
+/// One message with the cause and the next step. Nothing is left running, and no data was changed, except that
+/// the data directory and empty files in it may have been made.
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    die_on_panic();
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads(config))
+        .enable_all()
+        .build()
+        .context("starting the network's threads failed")?;
+    let result = runtime.block_on(serve(config));
+    // Connections may have work of their own; none of it matters now.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    let mut stop = StopSignals::listen()?;
+    let clock = Clock::start();
+    // Ports first: they are what two servers on one machine collide on.
+    let broker_socket = claim(config, Role::Namesrv, "listenPort", config.listen_port)?;
+    let namesrv_socket = claim(config, Role::Broker, "namesrvPort", config.namesrv_port)?;
+    let limits = Limits {
+        connections: config.max_connections as usize,
+        idle: Duration::from_secs(config.max_idle_seconds.into()),
+        ..Limits::default()
+    };
+    let mut banner = Banner::new(config);
+    let namesrv = namesrv_socket.is_some().then(|| SharedNamesrv::new(clock));
+    let broker = match broker_socket {
+        None => None,
+        Some(socket) => {
+            let (config, namesrv) = (config.clone(), namesrv.clone());
+            let opening = spawn_blocking(move || Broker::open(&config, socket, namesrv, clock));
+            select! {
+                // Recovery only reads; nothing waits for its end.
+                () = stop.wait() => return Ok(()),
+                opened = opening => Some(opened.context("opening the data directory failed")??),
+            }
+        }
+    };
+    if let Some(broker) = &broker {
+        banner.broker(&broker.facts()?);
+    }
+    let mut servers = Vec::new();
+    if let (Some(socket), Some(namesrv)) = (namesrv_socket, &namesrv) {
+        banner.namesrv(socket.local_addr()?);
+        tokio::spawn(namesrv.clone().expire());
+        servers.push(listen(socket, limits, Arc::new(namesrv.clone()), "namesrvPort")?);
+    }
+    let Some(broker) = broker else {
+        banner.print();
+        stop.wait().await;
+        return Ok(());
+    };
+    let (mut running, broker_server) = broker.start(config, limits)?;
+    servers.push(broker_server);
+    select! {
+        () = stop.wait() => {}
+        () = running.serving() => {
+            banner.print();
+            stop.wait().await;
+        }
+    }
+    tracing::info!("stopping");
+    servers.iter().for_each(Server::stop_accepting);
+    running.stop(&mut stop).await
+}
+
+/// A second signal ends the wait for a clean stop.
+pub(crate) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("listening for SIGTERM and SIGINT failed");
+        Ok(StopSignals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Takes a port that this role needs; `without` is the role that does not.
+fn claim(config: &Config, without: Role, key: &str, port: u16) -> anyhow::Result<Option<TcpSocket>> {
+    if config.role == without {
+        return Ok(None);
+    }
+    let addr = SocketAddr::new(config.bind_address, port);
+    match reserve(addr) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) => Err(explain::port(&error, addr, key)),
+    }
+}
+
+/// Opens a taken port; `key` is its setting.
+pub(crate) fn listen<H: Handler>(
+    socket: TcpSocket,
+    limits: Limits,
+    handler: Arc<H>,
+    key: &str,
+) -> anyhow::Result<Server> {
+    let addr = socket.local_addr()?;
+    // Two sockets with SO_REUSEADDR may both be bound; only one can listen.
+    let listener = socket.listen(BACKLOG).map_err(|error| explain::port(&error, addr, key))?;
+    Ok(Server::start(listener, limits, handler))
+}
+
+fn worker_threads(config: &Config) -> usize {
+    match config.worker_threads {
+        0 => thread::available_parallelism().map_or(2, usize::from).min(4),
+        threads => threads as usize,
+    }
+}
+
+/// A panic anywhere ends the process: the log takes that at any point, half a server would take requests and
+/// never answer.
+fn die_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        tracing::error!("{panic}: a bug; the process ends, everything acknowledged is stored");
+        std::process::abort();
+    }));
+}
