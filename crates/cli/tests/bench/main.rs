@@ -1,5 +1,7 @@
 //! `steadfast bench` against a broker in memory: honest ones get a figure, all others get a verdict.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 mod broker;
 
 use clap::Parser;
