@@ -47,6 +47,7 @@ impl Broker {
         if changes.topics {
             self.unpark(now, out);
         }
+        self.ask_again(now, out);
     }
 
     fn remember(&mut self, committed: &Committed) {

@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::pending::{Ack, InFlight, Pending, not_stored, unknown};
 use crate::recent::{HotTail, RecentKeys};
 use crate::reply::Reply;
-use crate::request::SendRequest;
+use crate::request::{Request, SendRequest};
 use crate::services::{Clients, HeldPulls, ReadsUnderWay, Statistics};
 use crate::state::State;
 use steadfast_wire::code::response;
@@ -53,6 +53,8 @@ pub struct Broker {
     pub(crate) in_flight: Option<InFlight>,
     /// Sends that wait until their topic has been made.
     pub(crate) parked: Vec<(Origin, Box<SendRequest>)>,
+    /// Questions for positions whose update is not durable yet.
+    pub(crate) waiting_queries: Vec<(Origin, Request)>,
     pub(crate) hot: HotTail,
     pub(crate) keys: RecentKeys,
     pub(crate) stretch: Stretch,
@@ -98,7 +100,10 @@ impl Broker {
             Input::Request(origin, request) => self.request(now, origin, request, out),
             Input::Disconnected(conn) => self.disconnected(conn, out),
             Input::Persisted(number, mark) => self.persisted(now, number, mark, out),
-            Input::WriteFailed(cause) => self.poison(&cause, out),
+            Input::WriteFailed(cause) => {
+                self.poison(&cause, out);
+                self.ask_again(now, out);
+            }
             Input::Room(room) => self.room = room,
             Input::ReadDone(number, result) => self.read_done(now, number, result, out),
             Input::CheckpointDone(result) => self.checkpoint_done(now, result, out),
@@ -153,6 +158,13 @@ impl Broker {
         }
     }
 
+    /// Asks again what waited for an update that is durable now, or failed.
+    pub(crate) fn ask_again(&mut self, now: Now, out: &mut Out<'_>) {
+        for (origin, query) in std::mem::take(&mut self.waiting_queries) {
+            self.request(now, origin, query, out);
+        }
+    }
+
     fn expire(&mut self, now: Now, out: &mut Out<'_>) {
         let timeout = self.options.flush_timeout;
         let late = |since: u64| now.ticks >= since + timeout;
@@ -174,6 +186,7 @@ impl Broker {
                     reply(origin, not_stored(response::SYSTEM_BUSY, &cause), out);
                 }
             }
+            self.ask_again(now, out);
         }
         self.expire_held(now, out);
         self.expire_clients(now, out);

@@ -34,6 +34,11 @@ const DELETE_TOPIC: u8 = 2;
 const POSITION: u8 = 3;
 
 impl Control {
+    /// Whether it sets this position.
+    pub(crate) fn sets(&self, group: &str, topic: &str, queue: QueueId) -> bool {
+        matches!(self, Self::Position(p) if p.queue_id == queue && *p.group == *group && *p.topic == *topic)
+    }
+
     /// Appends the payload of the control record.
     pub(crate) fn encode(&self, out: &mut BytesMut) {
         match self {

@@ -70,6 +70,27 @@ pub(crate) enum Applied {
     Control(Control),
 }
 
+impl InFlight {
+    /// Whether it sets this position.
+    fn sets(&self, group: &str, topic: &str, queue_id: QueueId) -> bool {
+        let control = |applied: &Applied| match applied {
+            Applied::Control(control) => control.sets(group, topic, queue_id),
+            Applied::Message { .. } => false,
+        };
+        self.applied.iter().any(control)
+    }
+}
+
+/// Whether an update of this position was admitted and is not durable yet.
+pub(crate) fn is_position_under_way(
+    pending: &Pending,
+    in_flight: Option<&InFlight>,
+    (group, topic, queue_id): (&str, &str, QueueId),
+) -> bool {
+    pending.controls.iter().any(|c| c.control.sets(group, topic, queue_id))
+        || in_flight.is_some_and(|f| f.sets(group, topic, queue_id))
+}
+
 /// Who is answered when a batch is committed.
 #[derive(Debug)]
 pub(crate) enum Ack {

@@ -223,6 +223,7 @@ impl Replay {
             pending: Pending::default(),
             in_flight: None,
             parked: Vec::new(),
+            waiting_queries: Vec::new(),
             hot: HotTail::new(options.hot_bytes),
             keys: RecentKeys::default(),
             stretch: Stretch::new(mark.end, runs),

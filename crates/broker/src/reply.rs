@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use serde::Serialize;
 use steadfast_types::message_id::offset_msg_id;
 use steadfast_types::{LogOffset, QueueId, QueueOffset};
+use steadfast_wire::body::Body;
 use steadfast_wire::code::response;
 use steadfast_wire::frame;
 use steadfast_wire::header::Header;
@@ -80,9 +80,8 @@ impl Reply {
     }
 
     /// Success with a body of JSON.
-    pub fn json(body: &impl Serialize) -> Self {
-        let bytes = serde_json::to_vec(body).expect("the bodies of this protocol serialize");
-        Self { body: vec![bytes.into()], ..Self::ok() }
+    pub fn json(body: &impl Body) -> Self {
+        Self { body: vec![body.encode().into()], ..Self::ok() }
     }
 
     /// A failure. The remark names the cause and the next step.

@@ -10,9 +10,8 @@ use std::sync::atomic::AtomicU32;
 use bytes::Bytes;
 pub(crate) use send::derived;
 pub use send::{PreparedRecord, SendRequest};
-use serde::de::DeserializeOwned;
 use steadfast_types::{QueueId, QueueOffset, Timestamp, limits};
-use steadfast_wire::body::{CheckClientRequestBody, HeartbeatData};
+use steadfast_wire::body::{Body, CheckClientRequestBody, HeartbeatData};
 use steadfast_wire::code::{request, response};
 use steadfast_wire::header::{ExtFields, Header, HeaderError};
 use steadfast_wire::headers::{self, Boundary};
@@ -269,8 +268,8 @@ fn malformed(error: HeaderError) -> Reply {
     Reply::error(response::SYSTEM_ERROR, format!("the request's header is not usable: {error}"))
 }
 
-fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Reply> {
-    serde_json::from_slice(body).map_err(|error| {
+fn json<T: Body>(body: &[u8]) -> Result<T, Reply> {
+    T::decode(body).map_err(|error| {
         Reply::error(response::SYSTEM_ERROR, format!("the request's body is not usable: {error}"))
     })
 }

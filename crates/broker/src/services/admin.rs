@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use steadfast_types::{QueueOffset, Timestamp};
 use steadfast_wire::body::{
-    Connection, ConsumeStats, ConsumerConnection, DataVersion, GroupList, KVTable, MessageQueue,
+    Body, Connection, ConsumeStats, ConsumerConnection, DataVersion, GroupList, KVTable, MessageQueue,
     OffsetWrapper, TopicConfig, TopicOffset, TopicStatsTable,
 };
 use steadfast_wire::code::response;
@@ -38,7 +38,7 @@ impl Broker {
             format!("mappedFileSizeCommitLog={}", o.segment_size),
         ];
         lines.extend(o.shown_config.iter().map(|(key, value)| format!("{key}={value}")));
-        let version = serde_json::to_string(&DataVersion::default()).unwrap_or_default();
+        let version = String::from_utf8_lossy(&DataVersion::default().encode()).into_owned();
         let body = vec![lines.join("\n").into()];
         Reply { body, ..Reply::with(ReplyHeader::Field("version", version)) }
     }

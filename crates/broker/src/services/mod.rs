@@ -36,7 +36,7 @@ impl Broker {
             Request::QueryMessage(query) => self.query_message(origin, query, out),
             Request::ViewMessage(at) => self.view_message(origin, at, out),
             Request::QueryConsumerOffset { group, queue, zero_if_absent } => {
-                self.query_consumer_offset(&group, &queue, zero_if_absent)
+                self.query_consumer_offset(origin, group, queue, zero_if_absent)
             }
             Request::UpdateConsumerOffset { group, queue, offset } => {
                 self.update_consumer_offset(now, origin, &group, &queue, offset)

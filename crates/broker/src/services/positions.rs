@@ -7,21 +7,36 @@ use super::Answer;
 use crate::broker::Broker;
 use crate::control::{Control, Position};
 use crate::io::{Now, Origin};
-use crate::pending::PendingControl;
+use crate::pending::{PendingControl, is_position_under_way};
 use crate::reply::{Reply, ReplyHeader};
-use crate::request::QueueRef;
+use crate::request::{QueueRef, Request};
 
 impl Broker {
     /// QUERY_CONSUMER_OFFSET. A group without a position starts where its settings say, which the client
     /// decides on 22, with two exceptions that keep it from skipping messages: a queue that still has its first
     /// message answers 0 (as RocketMQ does), and a queue that is new to a group which has positions in the
     /// topic answers its oldest offset (promise P6; RocketMQ skips to the end there).
+    ///
+    /// The answer covers every update that came before the question: a consumer that takes over a queue must
+    /// not start where its predecessor was some time ago.
     pub(super) fn query_consumer_offset(
-        &self,
-        group: &str,
-        queue: &QueueRef,
+        &mut self,
+        origin: Origin,
+        group: String,
+        queue: QueueRef,
         zero_if_absent: bool,
     ) -> Answer {
+        if let Some(id) = queue.id()
+            && is_position_under_way(&self.pending, self.in_flight.as_ref(), (&group, &queue.topic, id))
+        {
+            self.waiting_queries
+                .push((origin, Request::QueryConsumerOffset { group, queue, zero_if_absent }));
+            return Ok(None);
+        }
+        self.known_position(&group, &queue, zero_if_absent)
+    }
+
+    fn known_position(&self, group: &str, queue: &QueueRef, zero_if_absent: bool) -> Answer {
         let found = self.known_queue(queue)?;
         let answer = |offset: QueueOffset| Ok(Some(Reply::with(ReplyHeader::Offset(offset.get() as i64))));
         if let Some(position) = self.state.positions.get(group, &queue.topic, found.name.queue_id) {

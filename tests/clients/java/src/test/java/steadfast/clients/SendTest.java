@@ -55,7 +55,7 @@ class SendTest {
             assertEquals(SendStatus.SEND_OK, sent.getSendStatus());
             assertEquals(queue, sent.getMessageQueue());
             assertEquals(i, sent.getQueueOffset());
-            assertTrue(sent.getMsgId().matches("[0-9A-F]{32}"), sent.getMsgId());
+            assertTrue(sent.getMsgId().matches("[0-9A-F]{32}|[0-9A-F]{56}"), sent.getMsgId());
 
             MessageExt read = clients.readAll(topic).get(i);
             assertEquals("body" + i, Clients.text(read));
