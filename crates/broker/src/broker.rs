@@ -70,11 +70,13 @@ impl Broker {
     /// Handles inputs, then proposes what waits. Effects are emitted as early as possible: dispatch each at
     /// once. Call it first with no inputs, to stand for election.
     pub fn step(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, out: &mut dyn FnMut(Effect)) {
-        if self.phase == Phase::Starting && self.group.is_idle() {
-            self.lead(now, out);
-        }
         for input in inputs {
             self.input(now, input, out);
+        }
+        // Nothing is written where the filler may still write zeroes, the entry that opens the term neither.
+        let has_room = self.group.place(0).end <= self.room.filled_to;
+        if self.phase == Phase::Starting && self.group.is_idle() && has_room {
+            self.lead(now, out);
         }
         self.expire(now, out);
         self.propose(now, out);
@@ -218,6 +220,7 @@ impl Broker {
     pub(crate) fn check_writable(&self) -> Result<(), Reply> {
         let cause = match &self.phase {
             Phase::Leading => return Ok(()),
+            Phase::Starting if self.room.disk_full => "the disk is full, the broker cannot start writing",
             Phase::Starting => "the broker is starting",
             Phase::Stopping | Phase::Stopped => "the broker is stopping",
             Phase::Poisoned(cause) => cause,
