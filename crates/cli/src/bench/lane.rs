@@ -32,6 +32,8 @@ const IN_BYTES: usize = 64 * 1024;
 const TICK: Duration = Duration::from_millis(100);
 /// Pause before a lost connection is opened again.
 const RECONNECT: Duration = Duration::from_millis(100);
+/// In an open loop, what was due just before the end is still sent for so long.
+const GRACE: Duration = Duration::from_millis(10);
 /// Refusals in a row after which a connection gives up.
 const HOPELESS: u32 = 1000;
 /// Bits of a message's number that count within a connection.
@@ -198,11 +200,14 @@ impl Lane {
 
     /// When the next request is or was due; None if it is not yet, or if the run is over.
     fn next_due(&mut self, now: Instant) -> Option<Instant> {
-        if self.run.until.is_some_and(|until| now >= until) {
+        let (due, grace) = match self.run.pace {
+            Some(pace) => (pace.due(self.number, self.made), GRACE),
+            None => (now, Duration::ZERO),
+        };
+        if self.run.until.is_some_and(|until| due >= until || now >= until + grace) {
             self.stopped = true;
             return None;
         }
-        let due = self.run.pace.map_or(now, |pace| pace.due(self.number, self.made));
         if due > now {
             return None;
         }
