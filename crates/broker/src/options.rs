@@ -1,6 +1,7 @@
 //! What an operator decides about a broker.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 /// When an acknowledgement may leave (RocketMQ's `flushDiskType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,7 +25,7 @@ pub struct Options {
     /// Address that clients are told (`brokerIP1`:`listenPort`).
     pub store_host: SocketAddr,
     /// Region on every message (`regionId`).
-    pub region: String,
+    pub region: Arc<str>,
     /// Topics appear on the first message to them (`autoCreateTopicEnable`).
     pub auto_create_topic: bool,
     /// Queues of such a topic at most (`defaultTopicQueueNums`).
@@ -62,7 +63,7 @@ impl Default for Options {
             broker_name: "broker-a".to_owned(),
             broker_id: 0,
             store_host: SocketAddr::from((Ipv4Addr::LOCALHOST, 10911)),
-            region: "DefaultRegion".to_owned(),
+            region: "DefaultRegion".into(),
             auto_create_topic: true,
             default_topic_queues: 8,
             max_body: steadfast_types::limits::BODY_LEN,

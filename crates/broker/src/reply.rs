@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use steadfast_types::message_id::offset_msg_id;
@@ -65,7 +66,7 @@ pub struct Sent {
     /// The unique key.
     pub transaction_id: String,
     /// The server's region.
-    pub region: String,
+    pub region: Arc<str>,
 }
 
 impl Reply {
@@ -95,7 +96,7 @@ impl Reply {
         header.remark = self.remark;
         match self.header {
             ReplyHeader::Empty => {}
-            ReplyHeader::Sent(sent) => sent.response().encode(&mut header.ext),
+            ReplyHeader::Sent(ref sent) => sent.response().encode(&mut header.ext),
             ReplyHeader::Pulled(pulled) => pulled.encode(&mut header.ext),
             ReplyHeader::Offset(offset) => OffsetResponse { offset }.encode(&mut header.ext),
             ReplyHeader::Timestamp(timestamp) => TimestampResponse { timestamp }.encode(&mut header.ext),
@@ -110,15 +111,20 @@ impl Reply {
 }
 
 impl Sent {
-    fn response(self) -> SendMessageResponse<'static> {
-        let ids: Vec<String> =
-            self.log_offsets.iter().map(|at| offset_msg_id(self.store_host, *at)).collect();
+    fn response(&self) -> SendMessageResponse<'_> {
+        let mut ids = String::new();
+        for (i, at) in self.log_offsets.iter().enumerate() {
+            if i > 0 {
+                ids.push(',');
+            }
+            ids.push_str(&offset_msg_id(self.store_host, *at));
+        }
         SendMessageResponse {
-            msg_id: ids.join(",").into(),
+            msg_id: ids.into(),
             queue_id: self.queue_id.get() as i32,
             queue_offset: self.queue_offset.get() as i64,
-            transaction_id: Some(self.transaction_id.into()),
-            region: Some(self.region.into()),
+            transaction_id: Some(self.transaction_id.as_str().into()),
+            region: Some((&*self.region).into()),
             trace_on: Some(true),
             ..SendMessageResponse::default()
         }

@@ -103,14 +103,13 @@ impl Broker {
         let milestones = Arc::new(milestones);
         let tell = || {
             let milestones = Arc::clone(&milestones);
-            // A stop is final; serving is said whenever topics change.
-            Box::new(move |reached| {
+            Box::new(move |reached: Milestone| {
                 milestones.send_if_modified(|last| {
-                    let is_news = *last != Some(Milestone::Stopped) && *last != Some(reached);
-                    if is_news {
+                    let is_further = last.as_ref().is_none_or(|last| *last < reached);
+                    if is_further {
                         *last = Some(reached);
                     }
-                    is_news
+                    is_further
                 });
             })
         };
@@ -156,16 +155,26 @@ impl Broker {
 
 impl Running {
     /// Waits until the broker takes messages and the name server of this process knows it.
-    pub(crate) async fn serving(&mut self) {
+    pub(crate) async fn serving(&mut self) -> anyhow::Result<()> {
+        match self.reached(|_| true).await {
+            Milestone::Poisoned(cause) => Err(anyhow!(
+                "the log cannot be written: {cause}\ncheck the disk's space and health, then start again"
+            )),
+            Milestone::Serving | Milestone::Stopped => Ok(()),
+        }
+    }
+
+    async fn reached(&mut self, wanted: impl Fn(&Milestone) -> bool) -> Milestone {
+        let reached = self.milestone.wait_for(|reached| reached.as_ref().is_some_and(&wanted)).await;
         // Only a panic could end the other side, and that ends the process.
-        let _ = self.milestone.wait_for(Option::is_some).await;
+        reached.ok().and_then(|reached| reached.clone()).unwrap_or(Milestone::Stopped)
     }
 
     /// Stops cleanly. A second signal, or a disk that does not answer, ends it without: the log takes that.
     pub(crate) async fn stop(mut self, stop: &mut StopSignals) -> anyhow::Result<()> {
         self.core.push(Event::Input(Input::Stop));
         select! {
-            _ = self.milestone.wait_for(|reached| *reached == Some(Milestone::Stopped)) => {
+            _ = self.reached(|reached| *reached == Milestone::Stopped) => {
                 tracing::info!("stopped; everything acknowledged is stored");
                 Ok(())
             }
@@ -184,7 +193,7 @@ fn options(config: &Config, advertised: SocketAddr) -> Options {
         broker_name: config.broker_name.clone(),
         broker_id: config.broker_id.into(),
         store_host: advertised,
-        region: config.region.clone(),
+        region: config.region.as_str().into(),
         auto_create_topic: config.auto_create_topic,
         default_topic_queues: config.default_topic_queues,
         max_body: config.max_message_size.0 as usize,
@@ -204,7 +213,7 @@ fn edge(options: &Options) -> Edge {
     Edge {
         store_host: options.store_host,
         max_body: options.max_body,
-        region: options.region.clone(),
+        region: options.region.to_string(),
         cluster: options.cluster.clone(),
         process_id: std::process::id(),
         ids: Arc::new(AtomicU32::new(0)),

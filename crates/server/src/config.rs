@@ -61,7 +61,7 @@ settings! {
     /// What this process does: all, namesrv or broker.
     "role" => role: Role = Role::All;
     /// Directory of all data; made if missing.
-    "storePathRootDir" => data: PathBuf = PathBuf::from("steadfast-data");
+    "storePathRootDir" => data: PathBuf = PathBuf::from("data");
     /// Address to listen on; 0.0.0.0 is every interface.
     "bindAddress" => bind_address: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     /// Port of the broker; 0 lets the system choose.

@@ -10,7 +10,7 @@ use steadfast_server::config::{self, Config, File};
 
 const EXAMPLES: &str = "\
 Examples:
-  steadfast                                   serve from ./steadfast-data on RocketMQ's ports
+  steadfast                                   serve from ./data on RocketMQ's ports
   steadfast server --data /var/lib/steadfast --set brokerIP1=10.0.0.5
                                               serve other machines too
   steadfast server --config steadfast.toml    settings from a file; --set overrides them

@@ -24,8 +24,8 @@ pub struct SendRequest {
     pub topic: String,
     /// Queue, or -1 for the broker's choice.
     pub queue_id: i32,
-    /// Template for the topic if it does not exist.
-    pub default_topic: String,
+    /// The client wants the topic made if it does not exist.
+    pub may_create_topic: bool,
     /// Queues it should then have.
     pub default_topic_queues: i32,
     /// The records; more than one for a batch.
@@ -111,7 +111,7 @@ pub(super) fn prepare(
     Ok(SendRequest {
         topic: header.topic.as_ref().to_owned(),
         queue_id: header.queue_id,
-        default_topic: header.default_topic.as_ref().to_owned(),
+        may_create_topic: header.default_topic == topic::AUTO_CREATE,
         default_topic_queues: header.default_topic_queue_nums,
         records,
         unique_key,

@@ -1,6 +1,6 @@
 //! Sending: checks a message against the state and queues it for the next batch.
 
-use steadfast_types::topic::{AUTO_CREATE, DLQ_PREFIX, RETRY_PREFIX};
+use steadfast_types::topic::{DLQ_PREFIX, RETRY_PREFIX};
 use steadfast_types::{QueueId, limits};
 use steadfast_wire::code::response;
 
@@ -60,8 +60,7 @@ impl Broker {
     /// its topic.
     fn make_topic(&mut self, now: Now, origin: Origin, request: Box<SendRequest>) -> Answer {
         let derived = request.topic.starts_with(RETRY_PREFIX) || request.topic.starts_with(DLQ_PREFIX);
-        let template = request.default_topic == AUTO_CREATE;
-        let allowed = derived || (self.options.auto_create_topic && template);
+        let allowed = derived || (self.options.auto_create_topic && request.may_create_topic);
         if !allowed {
             let auto = self.options.auto_create_topic;
             let mut reply = no_topic(&request.topic);

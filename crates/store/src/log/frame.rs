@@ -9,7 +9,7 @@
 //! The chain is a checksum over the previous frame's chain and this header: it rejects what index, term and CRC
 //! cannot, a stale frame of an earlier term that happens to continue the index (see `docs/adr`).
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use steadfast_types::{LogIndex, LogOffset, Term};
 
 use super::PAYLOAD_MAX;
@@ -78,8 +78,9 @@ pub const fn frame_len(payload_len: usize) -> u64 {
     ((FRAME_HEADER_LEN + payload_len).next_multiple_of(ALIGN)) as u64
 }
 
-/// Appends the frame of `entry` at log offset `at`; returns its chain value.
-pub(super) fn encode(entry: &Entry, at: LogOffset, previous_chain: u32, out: &mut BytesMut) -> u32 {
+/// Writes the frame of `entry`, for log offset `at`, into `out`, which has exactly its length; returns its chain
+/// value.
+pub(super) fn encode(entry: &Entry, at: LogOffset, previous_chain: u32, out: &mut [u8]) -> u32 {
     let head = entry.head_len();
     let mut header = [0; FRAME_HEADER_LEN];
     {
@@ -100,9 +101,10 @@ pub(super) fn encode(entry: &Entry, at: LogOffset, previous_chain: u32, out: &mu
     header[20..24].copy_from_slice(&chain.to_be_bytes());
     let crc = header_crc(&header);
     header[4..8].copy_from_slice(&crc.to_be_bytes());
-    out.put_slice(&header);
-    out.put_slice(&entry.payload);
-    out.put_bytes(0, frame_len(entry.payload.len()) as usize - FRAME_HEADER_LEN - entry.payload.len());
+    let payload_end = FRAME_HEADER_LEN + entry.payload.len();
+    out[..FRAME_HEADER_LEN].copy_from_slice(&header);
+    out[FRAME_HEADER_LEN..payload_end].copy_from_slice(&entry.payload);
+    out[payload_end..].fill(0);
     chain
 }
 

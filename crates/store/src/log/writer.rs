@@ -2,13 +2,13 @@
 //! process that re-reads the log may continue it.
 
 use std::io;
+use std::ops::Range;
 
-use bytes::BytesMut;
 use steadfast_types::{LogIndex, LogOffset};
 
 use super::frame::{self, Entry};
 use super::layout::{Layout, Mark};
-use super::segment::{SegmentHeader, segment_path};
+use super::segment::{SEGMENT_HEADER_LEN, SegmentHeader, segment_path};
 use crate::aligned::AlignedBuf;
 use crate::disk::{BLOCK, Disk, DiskFile, Mode, write_all};
 
@@ -49,15 +49,17 @@ pub struct LogWriter<D: Disk> {
     /// Bytes of the last, partly filled block: they are written again with what follows.
     tail_block: Vec<u8>,
     buf: AlignedBuf,
-    frames: BytesMut,
     poisoned: bool,
 }
 
-/// Adjacent bytes for one write.
+/// Adjacent frames for one write.
 struct Stretch {
     base: LogOffset,
+    /// Log offset of the first byte: the segment's header or a frame.
     at: LogOffset,
-    bytes: std::ops::Range<usize>,
+    end: LogOffset,
+    /// The entries, by their position in the append.
+    entries: Range<usize>,
 }
 
 impl<D: Disk> LogWriter<D> {
@@ -73,7 +75,6 @@ impl<D: Disk> LogWriter<D> {
             segment: None,
             tail_block: Vec::new(),
             buf: AlignedBuf::default(),
-            frames: BytesMut::new(),
             poisoned: false,
         };
         writer.load_tail_block()?;
@@ -99,59 +100,68 @@ impl<D: Disk> LogWriter<D> {
     }
 
     fn try_append(&mut self, entries: &[(Entry, LogOffset)]) -> Result<Mark, AppendError> {
-        self.frames.clear();
-        let mut mark = self.end;
+        for stretch in self.plan(entries)? {
+            self.write(&stretch, &entries[stretch.entries.clone()])
+                .map_err(|source| AppendError::Disk { at: stretch.at, source })?;
+        }
+        Ok(self.end)
+    }
+
+    /// Checks every place before anything is written, and cuts the entries at segment ends.
+    fn plan(&self, entries: &[(Entry, LogOffset)]) -> Result<Vec<Stretch>, AppendError> {
+        let (mut end, mut index) = (self.end.end, self.end.index);
         let mut stretches: Vec<Stretch> = Vec::new();
-        for (entry, stamped) in entries {
-            let place = self.layout.place(mark.end, entry.payload.len());
-            if place.at != *stamped || entry.index != mark.index.next() {
+        for (i, (entry, stamped)) in entries.iter().enumerate() {
+            let place = self.layout.place(end, entry.payload.len());
+            if place.at != *stamped || entry.index != index.next() {
                 let (index, stamped) = (entry.index, *stamped);
                 return Err(AppendError::Misplaced { index, stamped, actual: place.at });
             }
-            let from = self.frames.len();
             let base = self.layout.base_of(place.at);
-            if place.opens_segment {
-                let header = SegmentHeader {
-                    chain: mark.chain,
-                    base,
-                    size: self.layout.segment_size,
-                    first_index: entry.index,
-                    group: self.group,
-                };
-                self.frames.extend_from_slice(&header.encode());
-                stretches.push(Stretch { base, at: base, bytes: from..from });
-            } else if stretches.is_empty() {
-                stretches.push(Stretch { base, at: place.at, bytes: from..from });
+            match stretches.last_mut() {
+                Some(stretch) if !place.opens_segment => {
+                    stretch.end = place.end;
+                    stretch.entries.end = i + 1;
+                }
+                _ => {
+                    let at = if place.opens_segment { base } else { place.at };
+                    stretches.push(Stretch { base, at, end: place.end, entries: i..i + 1 });
+                }
             }
-            let chain = frame::encode(entry, place.at, mark.chain, &mut self.frames);
-            mark = Mark { index: entry.index, end: place.end, chain };
-            if let Some(stretch) = stretches.last_mut() {
-                stretch.bytes.end = self.frames.len();
-            }
+            (end, index) = (place.end, entry.index);
         }
-        for stretch in stretches {
-            self.write(&stretch).map_err(|source| AppendError::Disk { at: stretch.at, source })?;
-        }
-        self.end = mark;
-        Ok(mark)
+        Ok(stretches)
     }
 
-    fn write(&mut self, stretch: &Stretch) -> io::Result<()> {
+    fn write(&mut self, stretch: &Stretch, entries: &[(Entry, LogOffset)]) -> io::Result<()> {
         self.switch_segment(stretch.base)?;
         let Some((_, file)) = &self.segment else { return Err(io::Error::other("no segment is open")) };
         let within = stretch.at.get() - stretch.base.get();
         let lead = (within % BLOCK as u64) as usize;
         debug_assert_eq!(lead, self.tail_block.len(), "the tail block holds what precedes the write");
-        let bytes = &self.frames[stretch.bytes.clone()];
-        let padded = (lead + bytes.len()).next_multiple_of(BLOCK);
-        let buf = self.buf.of_len(padded);
+        let used = lead + (stretch.end.get() - stretch.at.get()) as usize;
+        let buf = self.buf.of_len(used.next_multiple_of(BLOCK));
         buf[..lead].copy_from_slice(&self.tail_block);
-        buf[lead..lead + bytes.len()].copy_from_slice(bytes);
-        buf[lead + bytes.len()..].fill(0);
+        let mut mark = self.end;
+        let mut at = lead;
+        if within == 0 {
+            let (size, first_index) = (self.layout.segment_size, mark.index.next());
+            let (chain, base, group) = (mark.chain, stretch.base, self.group);
+            let header = SegmentHeader { chain, base, size, first_index, group };
+            buf[..SEGMENT_HEADER_LEN].copy_from_slice(&header.encode());
+            at = SEGMENT_HEADER_LEN;
+        }
+        for (entry, place) in entries {
+            let len = frame::frame_len(entry.payload.len()) as usize;
+            let chain = frame::encode(entry, *place, mark.chain, &mut buf[at..at + len]);
+            mark = Mark { index: entry.index, end: *place + len as u64, chain };
+            at += len;
+        }
+        buf[used..].fill(0);
         write_all(file, buf, within - lead as u64)?;
-        let full = (lead + bytes.len()) / BLOCK * BLOCK;
-        let tail = buf[full..lead + bytes.len()].to_vec();
-        self.tail_block = tail;
+        self.tail_block.clear();
+        self.tail_block.extend_from_slice(&buf[used / BLOCK * BLOCK..used]);
+        self.end = mark;
         Ok(())
     }
 
