@@ -10,10 +10,10 @@ use steadfast_types::{LogOffset, Term, Timestamp};
 use crate::checkpoint::Stretch;
 use crate::io::{ConnId, Effect, Input, Now, Origin};
 use crate::options::Options;
-use crate::pending::{Ack, InFlight, Pending, not_stored, unknown};
+use crate::pending::{Ack, InFlight, ParkedSend, Pending, not_stored, unknown};
 use crate::recent::{HotTail, RecentKeys};
 use crate::reply::Reply;
-use crate::request::{Request, SendRequest};
+use crate::request::Request;
 use crate::services::{Clients, HeldPulls, ReadsUnderWay, Statistics};
 use crate::state::State;
 use steadfast_wire::code::response;
@@ -52,7 +52,7 @@ pub struct Broker {
     pub(crate) pending: Pending,
     pub(crate) in_flight: Option<InFlight>,
     /// Sends that wait until their topic has been made.
-    pub(crate) parked: Vec<(Origin, Box<SendRequest>)>,
+    pub(crate) parked: Vec<ParkedSend>,
     /// Questions for positions whose update is not durable yet.
     pub(crate) waiting_queries: Vec<(Origin, Request)>,
     pub(crate) hot: HotTail,
@@ -89,7 +89,8 @@ impl Broker {
         let timeout = self.options.flush_timeout;
         let writes = self.in_flight.as_ref().filter(|f| !f.acks.is_empty()).map(|f| f.since + timeout);
         let pending = self.pending.oldest().map(|since| since + timeout);
-        [writes, pending, self.held.deadline(), self.clients.deadline()].into_iter().flatten().min()
+        let parked = self.parked.iter().map(|p| p.since + timeout).min();
+        [writes, pending, parked, self.held.deadline(), self.clients.deadline()].into_iter().flatten().min()
     }
 
     /// End of the committed log.
@@ -155,7 +156,7 @@ impl Broker {
         while let Some(send) = self.pending.pop_send() {
             reply(send.origin, not_stored(code, cause), out);
         }
-        for (origin, _) in std::mem::take(&mut self.parked) {
+        for ParkedSend { origin, .. } in std::mem::take(&mut self.parked) {
             reply(origin, not_stored(code, cause), out);
         }
     }
@@ -189,6 +190,12 @@ impl Broker {
                 }
             }
             self.ask_again(now, out);
+        }
+        if self.parked.iter().any(|p| late(p.since)) {
+            let cause = format!("its topic could not be made within {timeout} ms");
+            for parked in self.parked.extract_if(.., |p| late(p.since)) {
+                reply(parked.origin, not_stored(response::SYSTEM_BUSY, &cause), out);
+            }
         }
         self.expire_held(now, out);
         self.expire_clients(now, out);

@@ -20,6 +20,15 @@ pub(crate) struct PendingSend {
     pub(crate) since: u64,
 }
 
+/// A send whose topic is being made.
+#[derive(Debug)]
+pub(crate) struct ParkedSend {
+    pub(crate) origin: Origin,
+    pub(crate) request: Box<SendRequest>,
+    /// Ticks at which it came.
+    pub(crate) since: u64,
+}
+
 /// A change of state that was admitted.
 #[derive(Debug)]
 pub(crate) struct PendingControl {

@@ -2,7 +2,7 @@
 //! shares the next one, so a lone sender waits for no timer and many senders share one synced write.
 
 use bytes::BytesMut;
-use steadfast_store::log::{BatchBuilder, head_len};
+use steadfast_store::log::{BatchBuilder, CONTROL_ROOM, head_len};
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::unit::{QueueName, Unit};
 use steadfast_types::record::{self, PREFIX_LEN, Stamp};
@@ -16,8 +16,8 @@ use crate::pending::{Ack, Applied, InFlight, PendingSend, not_stored};
 
 /// Bytes of records after which a batch is closed.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
-/// Control records in one batch at most, so that a flood of them leaves room for messages.
-const BATCH_CONTROLS: usize = 4096;
+/// Bytes of control records after which a batch takes no more of them: a flood of them leaves room for messages.
+const BATCH_CONTROL_BYTES: usize = CONTROL_ROOM / 2;
 
 /// A batch under construction, before its place is known.
 #[derive(Default)]
@@ -51,7 +51,7 @@ impl Broker {
     }
 
     fn select_controls(&mut self, selection: &mut Selection) {
-        while selection.controls.len() < BATCH_CONTROLS {
+        while selection.payload_len() < BATCH_CONTROL_BYTES {
             let Some(pending) = self.pending.controls.front() else { return };
             let mut payload = BytesMut::new();
             pending.control.encode(&mut payload);
@@ -70,6 +70,7 @@ impl Broker {
     fn select_sends(&mut self, selection: &mut Selection, out: &mut Out<'_>) {
         while let Some(send) = self.pending.sends.front() {
             let (records, len) = (send.request.records.len(), send.request.len());
+            // The first send goes whatever its size; it was checked to fit beside control records.
             if !selection.sends.is_empty() && selection.bytes + len > BATCH_BYTES {
                 return;
             }

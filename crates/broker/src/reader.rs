@@ -24,6 +24,9 @@ use crate::recovery::rebuild_run;
 const UNITS: usize = 2048;
 /// Units that one read looks at, at most, when its filter matches few.
 const SCAN_UNITS: usize = 16 * 1024;
+/// Most bytes that one lookup by key returns; one message is always returned. Many large messages under one key
+/// would not fit a frame (16 MiB).
+pub const QUERY_BYTES: usize = 8 * 1024 * 1024;
 
 /// Why a read did not succeed, before it is put into words for the client.
 #[derive(Debug, thiserror::Error)]
@@ -226,11 +229,11 @@ impl<D: Disk> Reader<D> {
         late: &dyn Fn() -> bool,
     ) -> Result<ReadResult, Failure> {
         let mut records = Vec::new();
-        self.collect(wanted, recent.into_iter(), &mut records)?;
+        let mut full = self.collect(wanted, recent.into_iter(), &mut records)?;
         let hash = key_hash(&wanted.topic, &wanted.key);
         let slots = self.slots();
         for (done, slot) in slots.iter().rev().enumerate() {
-            if records.len() >= wanted.max_messages {
+            if full {
                 break;
             }
             if late() {
@@ -238,29 +241,37 @@ impl<D: Disk> Reader<D> {
             }
             let run = self.run_of(slot)?;
             let candidates = self.checked(slot, &run, |run| run.candidates(hash))?;
-            self.collect(wanted, candidates.into_iter().rev(), &mut records)?;
+            full = self.collect(wanted, candidates.into_iter().rev(), &mut records)?;
         }
         Ok(ReadResult::Messages { records, next: QueueOffset::ZERO })
     }
 
     /// Keeps the candidates that really have the key: a hash is only a hint, and none of the hits that count
-    /// may be another key's.
+    /// may be another key's. Tells whether the answer is full.
     fn collect(
         &self,
         wanted: &Wanted,
         candidates: impl Iterator<Item = KeyEntry>,
         records: &mut Vec<Bytes>,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
+        let mut bytes: usize = records.iter().map(Bytes::len).sum();
         for entry in candidates {
             if records.len() >= wanted.max_messages {
-                return Ok(());
+                break;
             }
             let KeyEntry { log_offset, size, crc, .. } = entry;
             let unit = Unit { log_offset, size, tag: 0, crc };
-            let found = self.log.records(&[unit], usize::MAX, wanted.committed)?;
-            records.extend(found.into_iter().filter(|record| wanted.accepts(record)));
+            for record in self.log.records(&[unit], usize::MAX, wanted.committed)? {
+                if wanted.accepts(&record) {
+                    if !records.is_empty() && bytes + record.len() > QUERY_BYTES {
+                        return Ok(true);
+                    }
+                    bytes += record.len();
+                    records.push(record);
+                }
+            }
         }
-        Ok(())
+        Ok(records.len() >= wanted.max_messages)
     }
 
     fn store_time(&self, unit: &Unit, committed: LogOffset) -> Result<Timestamp, Failure> {

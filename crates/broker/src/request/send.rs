@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
+use steadfast_store::log::{CONTROL_ROOM, PAYLOAD_MAX, head_len};
 use steadfast_store::unit::key_hash;
 use steadfast_types::java_hash::tag_code;
 use steadfast_types::properties::{self, Lookup};
@@ -108,6 +109,7 @@ pub(super) fn prepare(
         first_key = Some(key);
     }
     let Some(unique_key) = first_key else { return Err(illegal("the batch is empty")) };
+    check_fits_an_entry(&records)?;
     Ok(SendRequest {
         topic: header.topic.as_ref().to_owned(),
         queue_id: header.queue_id,
@@ -136,6 +138,23 @@ fn check(edge: &Edge, header: &SendMessage<'_>, is_batch: bool, body_len: usize)
     }
     if is_batch && header.topic.starts_with(topic::RETRY_PREFIX) {
         return Err(illegal("a batch cannot be sent to a retry topic; send its messages one by one"));
+    }
+    Ok(())
+}
+
+/// Most bytes that one send takes in the log.
+const SEND_MAX: usize = PAYLOAD_MAX - CONTROL_ROOM;
+
+/// A batch of many tiny messages can take far more space in the log than on the wire.
+fn check_fits_an_entry(records: &[PreparedRecord]) -> Result<(), Reply> {
+    let stored = head_len(records.len()) + records.iter().map(|r| r.bytes.len()).sum::<usize>();
+    if stored > SEND_MAX {
+        let remark = format!(
+            "the batch of {} messages takes {stored} bytes in the log, the limit is {SEND_MAX}; \
+             send fewer messages at a time",
+            records.len()
+        );
+        return Err(illegal(remark));
     }
     Ok(())
 }

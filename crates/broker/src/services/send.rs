@@ -8,7 +8,7 @@ use super::{Answer, no_topic};
 use crate::broker::{Broker, Out};
 use crate::control::Control;
 use crate::io::{Now, Origin};
-use crate::pending::{PendingControl, PendingSend, not_stored};
+use crate::pending::{ParkedSend, PendingControl, PendingSend, not_stored};
 use crate::request::SendRequest;
 use crate::state::TopicConfig;
 
@@ -70,12 +70,12 @@ impl Broker {
         let asked = u32::try_from(request.default_topic_queues).unwrap_or(0).max(1);
         let queues =
             if derived { 1 } else { asked.min(self.options.default_topic_queues).min(limits::QUEUES) };
-        let waiting = self.parked.iter().any(|(_, parked)| parked.topic == request.topic);
+        let waiting = self.parked.iter().any(|parked| parked.request.topic == request.topic);
         if !waiting {
             let control = Control::PutTopic(TopicConfig::new(request.topic.as_str(), queues, queues));
             self.pending.controls.push_back(PendingControl { control, origin: None, since: now.ticks });
         }
-        self.parked.push((origin, request));
+        self.parked.push(ParkedSend { origin, request, since: now.ticks });
         Ok(None)
     }
 
@@ -83,9 +83,9 @@ impl Broker {
     pub(crate) fn unpark(&mut self, now: Now, out: &mut Out<'_>) {
         let (ready, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked)
             .into_iter()
-            .partition(|(_, request)| self.state.topics.get(&request.topic).is_some());
+            .partition(|parked| self.state.topics.get(&parked.request.topic).is_some());
         self.parked = waiting;
-        for (origin, request) in ready {
+        for ParkedSend { origin, request, .. } in ready {
             match self.send(now, origin, request, out) {
                 Ok(None) => {}
                 Ok(Some(answer)) | Err(answer) => crate::broker::reply(origin, answer, out),

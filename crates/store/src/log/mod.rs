@@ -34,6 +34,9 @@ pub use writer::{AppendError, LogWriter};
 pub const DIR: &str = "log";
 /// Largest payload of one entry in bytes. A batch stays far below; one message of the largest size must fit.
 pub const PAYLOAD_MAX: usize = 8 * 1024 * 1024;
+/// Part of an entry's payload that one send leaves to control records, so that it never has to wait for an entry
+/// without any.
+pub const CONTROL_ROOM: usize = 1024 * 1024;
 /// Smallest segment in bytes.
 pub const SEGMENT_SIZE_MIN: u64 = 16 * 1024 * 1024;
 const _: () = assert!(SEGMENT_SIZE_MIN > (PAYLOAD_MAX + 2 * crate::disk::BLOCK) as u64);
