@@ -76,6 +76,8 @@ impl<D: Disk> MetaFile<D> {
             Err(error) => return Err(error.into()),
         }
         let file = disk.open(PATH, Mode::Durable)?;
+        // Whoever made it may have died before its name was durable: what is built on it must not outlive it.
+        disk.sync_dir("")?;
         let mut newest: Option<(u64, Meta)> = None;
         for slot in 0..2 {
             let mut block = AlignedBuf::default();
