@@ -1,8 +1,31 @@
-//! The deterministic simulator: seeded randomness, a scheduler with a virtual clock, a virtual disk that fails, and
-//! the record of a run. The same seed is the same run, bit for bit.
+//! The deterministic simulator: the real broker on a virtual disk, network and clock, with clients that keep a ledger,
+//! and with faults. The same seed is the same run, bit for bit.
+//!
+//! ```text
+//! plan        what a seed decides: settings, workload, faults
+//! world       the run: starts and crashes the node, lets faults strike, judges in the end
+//! node        one process of the server: broker, log writer, filler, checkpoints, readers
+//! client      producers, consumers, an operator, probers, the final auditor; all speak the wire protocol
+//! stage       what they share: scheduler, network, ledger (crate `audit`), trace
+//! run, cli    many seeds, and what is told about them
+//! ```
 
+mod call;
+pub mod cli;
+mod client;
 pub mod clock;
 pub mod disk;
+mod event;
+mod message;
+mod node;
+mod plan;
 pub mod rng;
+pub mod run;
 pub mod scheduler;
+mod stage;
 pub mod trace;
+mod watch;
+mod world;
+
+pub use watch::{Finding, Gist};
+pub use world::Figures;

@@ -32,6 +32,14 @@ impl VirtualDisk {
         })
     }
 
+    /// A byte as it is on the medium, whatever the page cache holds.
+    pub fn on_medium(&self, path: &str, byte: u64) -> Option<u8> {
+        let state = self.state();
+        let image = &state.inode(state.names.get(path)?).durable;
+        let sector = image.get(byte / SECTOR as u64);
+        (byte < image.len).then(|| sector.map_or(0, |bytes| bytes[(byte % SECTOR as u64) as usize]))
+    }
+
     /// Flips a random bit of a file whose path contains `part`, in a sector that is not all zeros; None if
     /// there is none.
     pub fn flip_random(&self, part: &str, rng: &mut Rng) -> Option<Flip> {

@@ -80,6 +80,17 @@ impl Fault {
         Self { times: Some(calls), ..self }
     }
 
+    /// What it is called in statistics.
+    pub(crate) fn kind(&self) -> &'static str {
+        match (self.effect, self.times) {
+            (Effect::Error, Some(_)) => "disk error",
+            (Effect::Error, None) => "lasting disk error",
+            (Effect::Short, _) => "short write",
+            (Effect::Stall(_), _) => "stall",
+            (Effect::Lost, _) => "lost write",
+        }
+    }
+
     /// What happens to this call, if it is struck.
     fn strike(&mut self, op: Op, path: &str) -> Option<Effect> {
         if (self.op != Op::Any && self.op != op) || !path.contains(&self.path) || self.times == Some(0) {
@@ -96,7 +107,11 @@ impl Fault {
 
 /// The faults of a disk.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Faults(Vec<Fault>);
+pub(super) struct Faults {
+    planned: Vec<Fault>,
+    /// How many calls were struck.
+    pub(super) strikes: u64,
+}
 
 /// What the faults make of one call.
 #[derive(Debug, Clone, Copy, Default)]
@@ -109,22 +124,27 @@ pub(super) struct Fate {
 
 impl Faults {
     pub(super) fn plan(&mut self, fault: Fault) {
-        self.0.push(fault);
+        self.planned.push(fault);
     }
 
     pub(super) fn heal(&mut self) {
-        self.0.clear();
+        self.planned.clear();
     }
 
     /// Faults that have not struck out yet.
     pub(super) fn pending(&self) -> usize {
-        self.0.iter().filter(|fault| fault.times != Some(0)).count()
+        self.planned.iter().filter(|fault| fault.times != Some(0)).count()
     }
 
     pub(super) fn strike(&mut self, op: Op, path: &str) -> Fate {
         let mut fate = Fate::default();
-        for fault in &mut self.0 {
-            match fault.strike(op, path) {
+        if self.planned.is_empty() {
+            return fate;
+        }
+        for fault in &mut self.planned {
+            let struck = fault.strike(op, path);
+            self.strikes += u64::from(struck.is_some());
+            match struck {
                 Some(Effect::Error) => fate.error = true,
                 Some(Effect::Short) => fate.short = true,
                 Some(Effect::Lost) => fate.lost = true,
@@ -132,7 +152,7 @@ impl Faults {
                 None => {}
             }
         }
-        self.0.retain(|fault| fault.times != Some(0));
+        self.planned.retain(|fault| fault.times != Some(0));
         fate
     }
 }

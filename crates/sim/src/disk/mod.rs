@@ -128,6 +128,11 @@ impl VirtualDisk {
         self.state().faults.pending()
     }
 
+    /// How many calls were struck by faults so far.
+    pub fn strikes(&self) -> u64 {
+        self.state().faults.strikes
+    }
+
     /// Sets the size in bytes; below what is used, nothing more can be written.
     pub fn set_capacity(&self, bytes: u64) {
         self.state().capacity = bytes;

@@ -1,0 +1,71 @@
+//! Everything that the scheduler of a run plans.
+
+use bytes::BytesMut;
+use steadfast_broker::io::{ConnId, ReadJob, ReadResult};
+use steadfast_store::checkpoint::Snapshot;
+use steadfast_store::log::{Mark, Room};
+
+use crate::call::{CallId, ClientNo};
+use crate::disk::WindowId;
+use crate::plan::{Crash, Fault};
+
+/// A life of the node: from one start of the process to its end. Events of an earlier one are void.
+pub(crate) type Life = u32;
+
+/// Something that will happen.
+pub(crate) enum Event {
+    /// A request arrives at the server.
+    Request(ConnId, BytesMut),
+    /// The server learns that a connection is gone.
+    HungUp(ConnId),
+    /// An answer arrives at the client.
+    Response(ConnId, BytesMut),
+    /// A client learns that its call failed for a reason other than time.
+    Failed(CallId),
+    /// A client has waited long enough.
+    TimedOut(CallId),
+    /// A client has something to do.
+    Wake(ClientNo),
+    /// The server's process is started.
+    Start,
+    /// Something in a process.
+    Node(Life, NodeEvent),
+    /// A fault strikes.
+    Strike(Fault),
+    /// The process of this life dies, if it still lives; None strikes whatever is there.
+    Crash(Option<Life>, Crash),
+    /// The disk's faults end.
+    HealDisk,
+    /// The disk has space again.
+    FreeDisk,
+    /// Somebody looks whether everything goes on.
+    Watch,
+}
+
+/// Something in a process.
+pub(crate) enum NodeEvent {
+    /// Recovery is done.
+    Opened(WindowId),
+    /// The core takes what has arrived.
+    Step,
+    /// The core has waited long enough.
+    Deadline,
+    /// The log writer is done.
+    Wrote(WindowId, u64, Result<Mark, String>),
+    /// The log writer has synced.
+    Synced(WindowId, Result<(), String>),
+    /// The next sync is due.
+    SyncDue,
+    /// The filler is done with a step.
+    Filled(WindowId, Result<Room, String>),
+    /// The filler looks again.
+    Fill,
+    /// A reader takes up a job.
+    Read(u64, Box<ReadJob>),
+    /// A reader is done.
+    HasRead(WindowId, u64, Box<ReadResult>),
+    /// A checkpoint is written.
+    Checkpointed(WindowId, Result<Box<Snapshot>, String>),
+    /// The process ends, as everything is done.
+    Exit,
+}

@@ -1,0 +1,117 @@
+//! Messages of the workload: how they are made, and how they are recognised when they come back.
+
+use bytes::Bytes;
+use steadfast_audit::{Attempt, Digest, MessageId, Name, Place, Queue};
+use steadfast_types::java_hash::tag_code;
+use steadfast_types::properties::{self, CLUSTER, KEYS, MSG_REGION, TAGS, TRACE_ON, UNIQ_KEY};
+use steadfast_types::record::{Record, StoredMessage, records};
+use steadfast_types::{LogOffset, QueueId, QueueOffset, Timestamp};
+
+/// The name of the one broker.
+pub(crate) const BROKER: &str = "broker-a";
+/// The property that holds a message's number, which is its id in the ledger.
+const NUMBER: &str = "SIM";
+/// What the server adds to a message, and the key that it makes if there is none.
+const SERVERS: [&str; 4] = [CLUSTER, MSG_REGION, TRACE_ON, UNIQ_KEY];
+
+/// A message that is sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    pub(crate) number: u64,
+    pub(crate) topic: Name,
+    pub(crate) body: Bytes,
+    pub(crate) tag: Option<&'static str>,
+    pub(crate) keys: Vec<Name>,
+    /// None leaves it to the server.
+    pub(crate) unique_key: Option<Name>,
+    pub(crate) flag: i32,
+}
+
+impl Message {
+    pub(crate) fn id(&self) -> MessageId {
+        self.number.into()
+    }
+
+    /// The properties string as it is sent.
+    pub(crate) fn properties(&self) -> String {
+        let mut text = String::new();
+        if let Some(key) = &self.unique_key {
+            properties::push(&mut text, UNIQ_KEY, key);
+        }
+        if !self.keys.is_empty() {
+            properties::push(&mut text, KEYS, &self.keys.join(" "));
+        }
+        if let Some(tag) = self.tag {
+            properties::push(&mut text, TAGS, tag);
+        }
+        properties::push(&mut text, NUMBER, &self.number.to_string());
+        text
+    }
+
+    pub(crate) fn attempt(&self) -> Attempt {
+        let keys = self.unique_key.iter().chain(&self.keys).cloned().collect();
+        Attempt { topic: self.topic.clone(), digest: self.digest(), keys }
+    }
+
+    fn digest(&self) -> Digest {
+        digest(&self.topic, self.flag, &self.body, &self.properties())
+    }
+}
+
+fn digest(topic: &str, flag: i32, body: &[u8], properties: &str) -> Digest {
+    let mut sent = String::with_capacity(properties.len());
+    for (name, value) in properties::iter(properties).filter(|(name, _)| !SERVERS.contains(name)) {
+        properties::push(&mut sent, name, value);
+    }
+    Digest::of(&[topic.as_bytes(), &flag.to_be_bytes(), body, sent.as_bytes()])
+}
+
+/// A message as an answer holds it.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    pub(crate) id: MessageId,
+    pub(crate) place: Place,
+    pub(crate) digest: Digest,
+    pub(crate) tag: i32,
+    pub(crate) store_time: Timestamp,
+}
+
+impl Seen {
+    fn of(record: &[u8]) -> Result<Self, String> {
+        let message = StoredMessage::decode(record).map_err(|error| error.to_string())?;
+        let number = properties::get(message.properties, NUMBER).and_then(|text| text.parse::<u64>().ok());
+        let tags = properties::get(message.properties, TAGS);
+        let stamp = message.stamp;
+        Ok(Self {
+            id: number.map_or_else(|| format!("without a number at {}", stamp.log_offset).into(), Into::into),
+            place: Place {
+                queue: queue(message.topic, stamp.queue_id),
+                offset: stamp.queue_offset,
+                log_offset: stamp.log_offset,
+            },
+            digest: digest(message.topic, message.flag, message.body, message.properties),
+            tag: tag_code(tags),
+            store_time: stamp.store_time,
+        })
+    }
+}
+
+/// The messages in the body of an answer, one after the other.
+pub(crate) fn messages(body: &[u8]) -> Result<Vec<Seen>, String> {
+    let parse = |record: Result<(usize, Record<'_>), _>| match record {
+        Ok((_, Record::Message(bytes))) => Seen::of(bytes),
+        Ok((_, Record::Control(_))) => Err("a control record was served to a client".to_owned()),
+        Err(error) => Err(format!("{error}")),
+    };
+    records(body).map(parse).collect()
+}
+
+/// A queue of the one broker.
+pub(crate) fn queue(topic: impl Into<Name>, id: QueueId) -> Queue {
+    Queue { broker: BROKER.into(), topic: topic.into(), id }
+}
+
+/// A place of the one broker.
+pub(crate) fn place(queue: &Queue, offset: u64, log_offset: LogOffset) -> Place {
+    Place { queue: queue.clone(), offset: QueueOffset::new(offset), log_offset }
+}

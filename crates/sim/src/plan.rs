@@ -1,0 +1,103 @@
+//! What a seed decides before a run begins: settings, workload and faults. Each seed enables a random part of the
+//! faults (swarm testing, Groce et al., ISSTA 2012): runs that mix everything hide what single faults show.
+
+mod faults;
+mod settings;
+mod workload;
+
+use std::fmt;
+
+pub(crate) use faults::{Crash, Fault, Part};
+pub(crate) use workload::{Filter, Group, Making, Sizes, TAGS, Topic, Workload};
+
+use steadfast_broker::Options;
+
+use crate::clock::Micros;
+use crate::disk::Latency;
+use crate::rng::Rng;
+
+/// The plan of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    pub(crate) options: Options,
+    /// Bytes that the filler keeps ready ahead of the log's tail.
+    pub(crate) ahead: u64,
+    pub(crate) disk: Latency,
+    /// Microseconds that a frame is under way.
+    pub(crate) network: std::ops::Range<u64>,
+    pub(crate) workload: Workload,
+    /// Faults, each with the number of client operations after which it strikes; ascending.
+    pub(crate) faults: Vec<(u32, Fault)>,
+    /// A crash during the first start.
+    pub(crate) first_start: Option<(Micros, Crash)>,
+    /// How the process is restarted when the faults are over; None if it goes on.
+    pub(crate) last_restart: Option<Fault>,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = Rng::stream(seed, "plan");
+        let hostile = rng.one_in(12);
+        let workload = if hostile { Workload::hostile(&mut rng) } else { Workload::draw(&mut rng) };
+        let mut options = settings::draw(&workload, &mut rng);
+        if hostile {
+            options.flush = steadfast_broker::Flush::Sync;
+        }
+        let largest_batch = options.pending_bytes as u64 + workload.sizes.largest() as u64;
+        let ahead = options.control_reserve + 2 * largest_batch + (1 << 20);
+        let faults = if hostile {
+            faults::hostile(&workload, &mut rng)
+        } else {
+            faults::draw(&options, &workload, &mut rng)
+        };
+        let power = options.flush == steadfast_broker::Flush::Sync;
+        let first_start = rng.one_in(4).then(|| {
+            (Micros::new(rng.skewed(1..40_000)), Crash { again: 0, ..Crash::draw(power, &mut rng) })
+        });
+        let last_restart = match rng.below(4) {
+            0 => None,
+            1 => Some(Fault::Stop { down: Micros::millis(10) }),
+            _ => Some(Fault::Crash(Crash::draw(power, &mut rng))),
+        };
+        let network = 5..rng.skewed(20..5_000);
+        Self {
+            disk: settings::latency(&mut rng),
+            options,
+            ahead,
+            network,
+            workload,
+            faults,
+            first_start,
+            last_restart,
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let o = &self.options;
+        writeln!(
+            f,
+            "settings: {:?} flush, segments {} MiB, checkpoint after {} messages or {} KiB, hot tail {} KiB, \
+             flush timeout {} ms",
+            o.flush,
+            o.segment_size >> 20,
+            o.checkpoint_messages,
+            o.checkpoint_bytes >> 10,
+            o.hot_bytes >> 10,
+            o.flush_timeout
+        )?;
+        writeln!(f, "workload: {}", self.workload)?;
+        if let Some((at, crash)) = &self.first_start {
+            writeln!(f, "fault at {at}: {}", Fault::Crash(crash.clone()))?;
+        }
+        for (operations, fault) in &self.faults {
+            writeln!(f, "fault after {operations} operations: {fault}")?;
+        }
+        match &self.last_restart {
+            Some(fault) => write!(f, "then everything is healed, and: {fault}"),
+            None => f.write_str("then everything is healed and goes on"),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The broker's settings in a run: everything small, so that what is rare in production happens all the time.
+
+use steadfast_broker::{Flush, Options};
+
+use super::workload::Workload;
+use crate::disk::Latency;
+use crate::rng::Rng;
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+pub(super) fn draw(workload: &Workload, rng: &mut Rng) -> Options {
+    // Below the smallest segment of production. What counts is that the largest batch fits into one.
+    let large = workload.sizes.largest() as u64 > MIB;
+    let segment_size = if large || rng.one_in(8) { 16 * MIB } else { 4 * MIB };
+    let checkpoints_by_size = rng.percent(50);
+    Options {
+        broker_name: crate::message::BROKER.to_owned(),
+        auto_create_topic: true,
+        default_topic_queues: 8,
+        max_body: if large { 4 * MIB as usize } else { MIB as usize },
+        flush: if rng.one_in(7) { Flush::Async } else { Flush::Sync },
+        flush_timeout: *rng.pick(&[500, 5_000, 5_000]),
+        segment_size,
+        control_reserve: *rng.pick(&[16 * KIB, 256 * KIB, MIB]),
+        checkpoint_bytes: if checkpoints_by_size { rng.skewed(32 * KIB..2 * MIB) } else { 64 * MIB },
+        checkpoint_messages: if checkpoints_by_size { 1 << 20 } else { rng.skewed(15..1_500) as usize },
+        hot_bytes: *rng.pick(&[0, 4 << 10, 64 << 10, 1 << 20]),
+        pending_bytes: rng.within(32 * KIB..MIB) as usize,
+        disk_free_min: *rng.pick(&[64 * KIB, 512 * KIB]),
+        read_cache_bytes: 0,
+        ..Options::default()
+    }
+}
+
+/// Disks of all kinds.
+pub(super) fn latency(rng: &mut Rng) -> Latency {
+    let slower = *rng.pick(&[1, 1, 1, 4]);
+    let Latency { read, cached_write, durable_write, per_kib, sync } = Latency::default();
+    let scale = |range: std::ops::Range<u64>| range.start * slower..range.end * slower;
+    Latency {
+        read: scale(read),
+        cached_write,
+        durable_write: scale(durable_write),
+        per_kib: per_kib * slower,
+        sync: scale(sync),
+    }
+}
