@@ -29,7 +29,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
         while start.elapsed() < limit {
             match attempt(args, &addr).await {
                 Ok(()) => return report::print(&Report::of_probe(args, start.elapsed()), args.json),
-                Err(error) => last = error.to_string(),
+                Err(error) => last = format!("{error:#}"),
             }
             tokio::time::sleep(PAUSE).await;
         }
