@@ -83,6 +83,7 @@ impl<'a> Banner<'a> {
                 let _ = writeln!(text, "  {name:<12} {line}");
             }
         }
+        text.push('\n');
         let mut out = std::io::stdout().lock();
         let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }

@@ -8,12 +8,14 @@ use std::sync::atomic::AtomicU32;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use steadfast_broker::io::Input;
 use steadfast_broker::recovery::{self, Opened};
 use steadfast_broker::request::Edge;
 use steadfast_broker::{Flush, Options};
 use steadfast_net::{Limits, Server};
+use steadfast_store::disk::Disk;
+use steadfast_store::log;
 use tokio::net::TcpSocket;
 use tokio::select;
 use tokio::sync::watch;
@@ -35,6 +37,8 @@ use crate::writing::{self, FillerThread, LogThread, Tail};
 
 /// How long a stop waits for writes in flight.
 const STOP_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Space for messages that a new data directory must have.
+const SPACE_MIN: u64 = 16 * 1024 * 1024;
 
 /// A broker whose data is open, and that is not running yet.
 pub(crate) struct Broker {
@@ -68,6 +72,7 @@ impl Broker {
         let dir = data_dir(&config.data)?;
         let lock = Lock::take(&dir).map_err(explain::data)?;
         let disk = RealDisk::open(&dir).map_err(explain::data)?;
+        check_space(&disk, &options)?;
         let opened = recovery::open(disk.clone(), &options, random()).map_err(explain::open)?;
         for warning in &opened.report.warnings {
             tracing::warn!("{warning}");
@@ -126,7 +131,7 @@ impl Broker {
         let sync_every =
             (options.flush == Flush::Async).then(|| Duration::from_millis(config.flush_interval.into()));
         let end = writer.end().end;
-        let log = LogThread {
+        let log_thread = LogThread {
             writer,
             jobs: writer_jobs,
             core: Arc::clone(&core),
@@ -136,7 +141,7 @@ impl Broker {
         };
         let control_reserve = options.control_reserve;
         let filling = FillerThread { filler, core: Arc::clone(&core), tail, end, control_reserve };
-        spawn("log-writer", move || log.run())?;
+        spawn("log-writer", move || log_thread.run())?;
         spawn("log-filler", move || filling.run())?;
         if reader.missing_runs() > 0 {
             let reader = Arc::clone(&reader);
@@ -204,6 +209,7 @@ fn options(config: &Config, advertised: SocketAddr) -> Options {
         flush_timeout: config.sync_flush_timeout.into(),
         segment_size: config.segment_size.0,
         disk_free_min: config.disk_free_min.0,
+        checkpoint_bytes: config.checkpoint_bytes.0,
         shown_config: config.settings().into_iter().map(|s| (s.key.to_owned(), s.value)).collect(),
         ..Options::default()
     }
@@ -218,6 +224,24 @@ fn edge(options: &Options) -> Edge {
         process_id: std::process::id(),
         ids: Arc::new(AtomicU32::new(0)),
     }
+}
+
+/// A new directory must have space for messages. An old one is served with whatever is left: its messages can
+/// be read, and consumers' positions have space of their own.
+fn check_space(disk: &RealDisk, options: &Options) -> anyhow::Result<()> {
+    let is_new = disk.list(log::DIR).map_or(true, |segments| segments.is_empty());
+    let needed = options.disk_free_min + options.control_reserve + SPACE_MIN;
+    let free = disk.free_bytes().map_err(explain::data)?;
+    if is_new && free < needed {
+        bail!(
+            "the disk has {} MiB of space, a new server needs {} MiB (of which diskFreeMin leaves {} MiB alone); \
+             free space, or choose another disk: --data DIR",
+            free >> 20,
+            needed.div_ceil(1 << 20),
+            options.disk_free_min >> 20
+        );
+    }
+    Ok(())
 }
 
 fn data_dir(data: &Path) -> anyhow::Result<PathBuf> {

@@ -97,6 +97,8 @@ settings! {
     "maxMessageSize" => max_message_size: Bytes = Bytes(limits::BODY_LEN as u64);
     /// Bytes of disk that the log leaves free.
     "diskFreeMin" => disk_free_min: Bytes = Bytes(64 << 20);
+    /// Bytes of log after which a checkpoint is written: the most that a start has to read again.
+    "checkpointBytes" => checkpoint_bytes: Bytes = Bytes(256 << 20);
     /// Milliseconds between two registrations with the name servers of namesrvAddr.
     "registerNameServerPeriod" => register_period: u32 = 30_000;
     /// Seconds after which a connection that sends nothing is closed.
@@ -207,6 +209,7 @@ impl Config {
             segment >= SEGMENT_SIZE_MIN && segment.is_multiple_of(BLOCK as u64) && segment <= 1 << 40,
             "mappedFileSizeCommitLog must be 16MiB to 1TiB and a multiple of 4KiB",
         );
+        require(self.checkpoint_bytes.0 >= 1 << 20, "checkpointBytes must be at least 1MiB");
         let Bytes(message) = self.max_message_size;
         require((1..=MAX_MESSAGE_SIZE).contains(&message), "maxMessageSize must be 1 to 7MiB");
         let queues = 1..=limits::QUEUES;
@@ -346,6 +349,7 @@ mod tests {
             (&["listenPort=9876"][..], "must differ"),
             (&["role=broker"], "needs namesrvAddr"),
             (&["mappedFileSizeCommitLog=16000000"], "16MiB"),
+            (&["checkpointBytes=1023KiB"], "at least 1MiB"),
             (&["brokerName=a b"], "brokerName: the name has the character"),
             (&["brokerIP1=0.0.0.0"], "clients can reach"),
             (&["defaultTopicQueueNums=0"], "1 to 1024"),

@@ -31,11 +31,13 @@ pub(crate) enum Event {
     Input(Input),
 }
 
-/// Things that happen once, for the thread that started everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the thread that started everything waits for. Each is further than the ones before it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Milestone {
     /// The broker takes messages, and name servers know it.
     Serving,
+    /// The broker takes no messages any more; the text says why.
+    Poisoned(String),
     /// The process may end.
     Stopped,
 }
@@ -105,10 +107,13 @@ impl Shell {
                 self.registrar.announce(topics);
                 (self.milestone)(Milestone::Serving);
             }
-            Effect::Poisoned(cause) => tracing::error!(
-                "no more writes: {cause}. Senders get errors from now on, committed messages stay readable. Check \
-                 the disk, then restart: the log is read again and repaired as far as nothing acknowledged is touched"
-            ),
+            Effect::Poisoned(cause) => {
+                tracing::error!(
+                    "no more writes: {cause}. Senders get errors from now on, committed messages stay readable. \
+                     Check the disk, then restart: what was acknowledged is read again, the rest is cut off"
+                );
+                (self.milestone)(Milestone::Poisoned(cause));
+            }
             Effect::Warn(text) => tracing::warn!("{text}"),
             Effect::Stopped => self.writer.push(WriterJob::Finish),
         }

@@ -47,6 +47,7 @@ pub(crate) fn data(error: impl Into<anyhow::Error>) -> anyhow::Error {
 pub(crate) fn open(error: OpenError) -> anyhow::Error {
     match error {
         OpenError::Meta(MetaError::NewerFormat { .. }) => anyhow!(error),
+        OpenError::Disk(error) | OpenError::Meta(MetaError::Disk(error)) => data(error),
         error => data(anyhow!(error).context("the data directory cannot be opened")),
     }
 }

@@ -85,7 +85,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     servers.push(broker_server);
     select! {
         () = stop.wait() => {}
-        () = running.serving() => {
+        serving = running.serving() => {
+            serving?;
             banner.print();
             stop.wait().await;
         }

@@ -1,0 +1,11 @@
+//! The real binary in real processes: how it starts, refuses to start, serves, survives and stops.
+
+mod client;
+mod process;
+
+mod disk;
+mod durability;
+mod protocol;
+mod refusals;
+mod roles;
+mod start;

@@ -1,0 +1,108 @@
+//! Refusing to start: one message with cause and next step, and nothing left behind.
+
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use crate::process::{Server, command, refusal, set};
+
+fn assert_says(message: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(message.contains(part), "{part} not in:\n{message}");
+    }
+}
+
+fn assert_empty(dir: &Path) {
+    assert_eq!(
+        fs::read_dir(dir).expect("a directory").count(),
+        0,
+        "nothing may be left in {}",
+        dir.display()
+    );
+}
+
+#[test]
+fn a_directory_in_use_names_its_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = Server::start(dir.path(), &[]);
+    let message = refusal(&mut command(dir.path()));
+    assert_says(&message, &[&format!("in use by process {}, started", server.pid()), "another directory"]);
+    assert!(server.is_running());
+    server.kill();
+    Server::start(dir.path(), &[]);
+}
+
+#[test]
+fn a_port_in_use_names_its_setting() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for key in ["listenPort", "namesrvPort"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = command(dir.path());
+        set(&mut command, &[&format!("{key}={port}")]);
+        let message = refusal(&mut command);
+        assert_says(&message, &[&format!("127.0.0.1:{port} is in use"), &format!("--set {key}=PORT")]);
+        assert_empty(dir.path());
+    }
+}
+
+#[test]
+fn an_unknown_setting_names_the_nearest_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut misspelt = command(dir.path());
+    set(&mut misspelt, &["brokerNmae=b"]);
+    assert_says(&refusal(&mut misspelt), &["\"brokerNmae\"; did you mean \"brokerName\"?", "--help-config"]);
+    assert_empty(dir.path());
+
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("s.toml");
+    fs::write(&file, "brokerName = \"b\"\nflushDiskTyp = \"SYNC_FLUSH\"\n").unwrap();
+    let message = refusal(command(dir.path()).arg("--config").arg(&file));
+    assert_says(&message, &["s.toml, line 2", "did you mean \"flushDiskType\"?"]);
+    let message = refusal(command(dir.path()).arg("--config").arg(files.path().join("none")));
+    assert_says(&message, &["reading the configuration", "none", "No such file"]);
+    assert_empty(dir.path());
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o555)).unwrap();
+    for data in [dir.path().to_owned(), dir.path().join("new")] {
+        let mut command = command(&data);
+        if rustix::process::getuid().is_root() {
+            // Permissions do not bind root, so become somebody else.
+            command.uid(65534).gid(65534);
+        }
+        let message = refusal(&mut command);
+        assert_says(&message, &[&*data.to_string_lossy(), "denied", "must be writable", "--data DIR"]);
+    }
+    assert_empty(dir.path());
+}
+
+#[test]
+fn a_file_in_place_of_the_directory_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert_says(&refusal(&mut command(&file)), &["a file is in the way"]);
+}
+
+#[test]
+fn data_of_a_newer_version_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(Server::start(dir.path(), &[]).stop().0.code(), Some(0));
+    let path = dir.path().join("meta");
+    let mut meta = fs::read(&path).unwrap();
+    // Both slots: version at 8, checksum at 4 of the bytes from 8 to 64; see the crate `store`.
+    for slot in meta.chunks_mut(4096) {
+        slot[8..12].copy_from_slice(&99_u32.to_be_bytes());
+        let crc = crc32c::crc32c(&slot[8..64]);
+        slot[4..8].copy_from_slice(&crc.to_be_bytes());
+    }
+    fs::write(&path, &meta).unwrap();
+    assert_says(&refusal(&mut command(dir.path())), &["format version 99", "newer server"]);
+    assert_eq!(fs::read(&path).unwrap(), meta);
+}
