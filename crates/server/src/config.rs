@@ -97,7 +97,7 @@ settings! {
     "maxMessageSize" => max_message_size: Bytes = Bytes(limits::BODY_LEN as u64);
     /// Bytes of disk that the log leaves free.
     "diskFreeMin" => disk_free_min: Bytes = Bytes(64 << 20);
-    /// Bytes of log after which a checkpoint is written: the most that a start has to read again.
+    /// Bytes of log after which a checkpoint is written: about the most that a start has to read again.
     "checkpointBytes" => checkpoint_bytes: Bytes = Bytes(256 << 20);
     /// Milliseconds between two registrations with the name servers of namesrvAddr.
     "registerNameServerPeriod" => register_period: u32 = 30_000;
