@@ -29,11 +29,12 @@ use crate::edge::BrokerPort;
 use crate::explain;
 use crate::inbox::Inbox;
 use crate::lock::Lock;
+use crate::lone::{LogAccess, LoneWrites};
 use crate::namesrv::SharedNamesrv;
 use crate::readers::{self, Readers};
 use crate::register::{Identity, Registrar};
 use crate::start::{StopSignals, listen};
-use crate::writing::{self, FillerThread, LogThread, Tail};
+use crate::writing::{self, FillerThread, LogThread, SharedLog, Tail};
 
 /// How long a stop waits for writes in flight.
 const STOP_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -124,21 +125,20 @@ impl Broker {
         let writer_jobs = Arc::new(Inbox::default());
         let checkpoint_jobs = Arc::new(Inbox::default());
         let readers = Readers::start(&reader, &core).context("starting the readers failed")?;
-        let shell =
-            Shell::new(Arc::clone(&writer_jobs), readers, Arc::clone(&checkpoint_jobs), registrar, tell());
-
         let tail = Arc::new(Tail::default());
         let sync_every =
             (options.flush == Flush::Async).then(|| Duration::from_millis(config.flush_interval.into()));
         let end = writer.end().end;
-        let log_thread = LogThread {
-            writer,
-            jobs: writer_jobs,
-            core: Arc::clone(&core),
-            tail: Arc::clone(&tail),
-            sync_every,
-            milestone: tell(),
-        };
+        let log = Arc::new(SharedLog::new(writer, Arc::clone(&tail)));
+        // Under ASYNC_FLUSH the writer's thread also syncs, and a write waits for no disk anyway.
+        let lone = sync_every.is_none().then(|| {
+            let log = Arc::clone(&log);
+            LoneWrites::new(Arc::clone(&core), move |write| log.write(write))
+        });
+        let writer = LogAccess { thread: Arc::clone(&writer_jobs), lone };
+        let shell = Shell::new(writer, readers, Arc::clone(&checkpoint_jobs), registrar, tell());
+        let log_thread =
+            LogThread { log, jobs: writer_jobs, core: Arc::clone(&core), sync_every, milestone: tell() };
         let control_reserve = options.control_reserve;
         let filling = FillerThread { filler, core: Arc::clone(&core), tail, end, control_reserve };
         spawn("log-writer", move || log_thread.run())?;

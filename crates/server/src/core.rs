@@ -18,6 +18,7 @@ use steadfast_wire::headers::NotifyConsumerIdsChanged;
 
 use crate::clock::Clock;
 use crate::inbox::Inbox;
+use crate::lone::LogAccess;
 use crate::readers::Readers;
 use crate::register::Registrar;
 
@@ -52,7 +53,7 @@ pub(crate) enum WriterJob {
 
 /// Carries out effects.
 pub(crate) struct Shell {
-    pub(crate) writer: Arc<Inbox<WriterJob>>,
+    pub(crate) writer: LogAccess,
     pub(crate) readers: Readers,
     pub(crate) checkpoints: Arc<Inbox<Box<Checkpoint>>>,
     pub(crate) registrar: Registrar,
@@ -71,7 +72,7 @@ struct Peer {
 
 impl Shell {
     pub(crate) fn new(
-        writer: Arc<Inbox<WriterJob>>,
+        writer: LogAccess,
         readers: Readers,
         checkpoints: Arc<Inbox<Box<Checkpoint>>>,
         registrar: Registrar,
@@ -100,7 +101,7 @@ impl Shell {
         match effect {
             Effect::Reply(origin, reply) => self.reply(&origin, reply),
             Effect::NotifyConsumerIdsChanged(conn, group) => self.notify(conn, &group),
-            Effect::Write(write) => self.writer.push(WriterJob::Write(write)),
+            Effect::Write(write) => self.writer.write(write),
             Effect::Read(number, job) => self.readers.submit(number, job),
             Effect::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint),
             Effect::Register(topics) => {
@@ -115,7 +116,7 @@ impl Shell {
                 (self.milestone)(Milestone::Poisoned(cause));
             }
             Effect::Warn(text) => tracing::warn!("{text}"),
-            Effect::Stopped => self.writer.push(WriterJob::Finish),
+            Effect::Stopped => self.writer.finish(),
         }
     }
 
@@ -165,6 +166,10 @@ pub(crate) fn run(mut broker: Broker, mut shell: Shell, inbox: &Inbox<Event>, cl
         inputs.extend(events.drain(..).filter_map(|event| shell.receive(event)));
         broker.step(clock.now(), inputs.drain(..), &mut |effect| shell.carry_out(effect));
         shell.flush();
+        if let Some(persisted) = shell.writer.write_lone() {
+            inputs.push(persisted);
+            continue;
+        }
         let limit = broker.deadline().map(|at| Duration::from_millis(at.saturating_sub(clock.ticks())));
         inbox.take(&mut events, limit);
     }

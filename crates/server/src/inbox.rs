@@ -45,6 +45,11 @@ impl<T> Inbox<T> {
         }
     }
 
+    /// Whether nothing has arrived.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue().items.is_empty()
+    }
+
     /// Waits until there is something, or until `limit` has passed; moves all of it to `into`, which is empty.
     pub(crate) fn take(&self, into: &mut Vec<T>, limit: Option<Duration>) {
         let until = limit.map(|limit| Instant::now() + limit);

@@ -16,6 +16,7 @@ mod edge;
 mod explain;
 mod inbox;
 pub mod lock;
+mod lone;
 mod namesrv;
 mod readers;
 mod register;

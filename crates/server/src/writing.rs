@@ -1,8 +1,8 @@
 //! The threads that write: the log, the space ahead of its tail, and checkpoints.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use steadfast_broker::io::Input;
@@ -39,12 +39,43 @@ impl Tail {
     }
 }
 
+/// The log's one writer. There is one write at a time, so its lock is never waited for: the log writer's thread
+/// makes it, or the core itself (see [`crate::lone`]).
+pub(crate) struct SharedLog<D: Disk> {
+    writer: Mutex<GroupWriter<D>>,
+    tail: Arc<Tail>,
+}
+
+impl<D: Disk> SharedLog<D> {
+    pub(crate) fn new(writer: GroupWriter<D>, tail: Arc<Tail>) -> Self {
+        SharedLog { writer: Mutex::new(writer), tail }
+    }
+
+    /// Makes a write durable; returns what the core is to be told.
+    pub(crate) fn write(&self, write: &Write) -> Input {
+        match self.writer().write(write) {
+            Ok(mark) => {
+                self.tail.advance(mark.end);
+                Input::Persisted(write.number, mark)
+            }
+            Err(error) => Input::WriteFailed(error.to_string()),
+        }
+    }
+
+    fn sync(&self) -> Result<(), WriteError> {
+        self.writer().sync()
+    }
+
+    fn writer(&self) -> MutexGuard<'_, GroupWriter<D>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The log writer's thread.
 pub(crate) struct LogThread<D: Disk> {
-    pub(crate) writer: GroupWriter<D>,
+    pub(crate) log: Arc<SharedLog<D>>,
     pub(crate) jobs: Arc<Inbox<WriterJob>>,
     pub(crate) core: Arc<Inbox<Event>>,
-    pub(crate) tail: Arc<Tail>,
     /// Time between two syncs under ASYNC_FLUSH.
     pub(crate) sync_every: Option<Duration>,
     pub(crate) milestone: Box<dyn FnMut(Milestone) + Send>,
@@ -60,7 +91,7 @@ impl<D: Disk> LogThread<D> {
             for job in jobs.drain(..) {
                 match job {
                     WriterJob::Write(write) => {
-                        self.write(&write);
+                        self.tell(self.log.write(&write));
                         sync_due = sync_due.or(self.sync_every.map(|period| Instant::now() + period));
                     }
                     WriterJob::Finish => {
@@ -75,26 +106,12 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    fn write(&mut self, write: &Write) {
-        match self.writer.write(write) {
-            Ok(mark) => {
-                self.tell(Input::Persisted(write.number, mark));
-                self.tail.advance(mark.end);
-            }
-            Err(error) => self.failed(&error),
-        }
-    }
-
     fn sync(&mut self, due: &mut Option<Instant>) {
         if due.take().is_some()
-            && let Err(error) = self.writer.sync()
+            && let Err(error) = self.log.sync()
         {
-            self.failed(&error);
+            self.tell(Input::WriteFailed(error.to_string()));
         }
-    }
-
-    fn failed(&self, error: &WriteError) {
-        self.tell(Input::WriteFailed(error.to_string()));
     }
 
     fn tell(&self, input: Input) {
