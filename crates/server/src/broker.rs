@@ -83,7 +83,6 @@ impl Broker {
             broker_name: options.broker_name.clone(),
             broker_id: options.broker_id,
             advertised,
-            auto_create_queues: options.auto_create_topic.then_some(options.default_topic_queues),
         };
         let registrar = Registrar::new(identity, namesrv, clock);
         Ok(Broker { _lock: lock, dir, disk, opened, options, socket, registrar, clock })

@@ -9,7 +9,6 @@ use std::time::Duration;
 use steadfast_broker::TopicConfig;
 use steadfast_namesrv::{Registration, Source};
 use steadfast_net::client::Client;
-use steadfast_types::topic::{AUTO_CREATE, PERM_INHERIT, PERM_READ, PERM_WRITE};
 use steadfast_wire::body::{self, Body, DataVersion, RegisterBrokerBody};
 use steadfast_wire::code::{request, response};
 use steadfast_wire::frame::Serialize;
@@ -37,8 +36,6 @@ pub(crate) struct Identity {
     pub(crate) broker_id: i64,
     /// What clients are told.
     pub(crate) advertised: SocketAddr,
-    /// Queues of a topic that is made by the first message to it; None if that is off.
-    pub(crate) auto_create_queues: Option<u32>,
 }
 
 /// Registers the broker.
@@ -73,13 +70,9 @@ impl Registrar {
     }
 
     fn registration(&self, topics: Vec<TopicConfig>) -> Registration {
-        let Identity { cluster, broker_name, broker_id, advertised, auto_create_queues } = &self.identity;
-        let system = auto_create_queues.map(|queues| TopicConfig {
-            perm: PERM_INHERIT | PERM_READ | PERM_WRITE,
-            ..TopicConfig::new(AUTO_CREATE, queues, queues)
-        });
+        let Identity { cluster, broker_name, broker_id, advertised } = &self.identity;
         let self_test = TopicConfig { perm: 0, ..TopicConfig::new(SELF_TEST, 1, 1) };
-        let all = topics.into_iter().chain(system).chain([self_test]);
+        let all = topics.into_iter().chain([self_test]);
         let topics: BTreeMap<_, _> = all.map(|topic| (topic.name.to_string(), to_wire(&topic))).collect();
         let ha_addr = SocketAddr::new(advertised.ip(), advertised.port().wrapping_add(1));
         let timestamp = self.clock.wall().get() as i64;
