@@ -1,0 +1,149 @@
+//! Lookups and backlog reads: complete after every checkpoint and restart, made again from the log when the
+//! index on disk is damaged, and never wrong.
+
+mod node;
+
+use node::Node;
+use steadfast_wire::code::response;
+
+fn fill(node: &mut Node, messages: usize) {
+    for i in 0..messages {
+        let properties = format!("KEYS\u{1}key{i} shared\u{2}TAGS\u{1}tag{}\u{2}", i % 2);
+        node.send("T", (i % 3) as i32, &format!("body {i}"), &properties);
+    }
+}
+
+fn runs(node: &Node) -> Vec<String> {
+    node.disk.paths().into_iter().filter(|path| path.starts_with("index/")).collect()
+}
+
+fn expect_all(node: &mut Node, messages: usize) {
+    for i in 0..messages {
+        assert_eq!(node.query("T", &format!("key{i}")).bodies(), [format!("body {i}")], "key{i}");
+    }
+    for queue in 0..3 {
+        let mut offset = 0;
+        let mut bodies = Vec::new();
+        loop {
+            let answer = node.pull("T", queue, offset);
+            if answer.code != response::SUCCESS {
+                break;
+            }
+            bodies.extend(answer.bodies());
+            offset = answer.number("nextBeginOffset");
+        }
+        let expected: Vec<_> =
+            (0..messages).filter(|i| i % 3 == queue as usize).map(|i| format!("body {i}")).collect();
+        assert_eq!(bodies, expected, "queue {queue}");
+    }
+}
+
+#[test]
+fn everything_is_found_in_memory_in_runs_and_after_restarts() {
+    let mut node = Node::new();
+    fill(&mut node, 130);
+    assert!(runs(&node).len() >= 4, "several index runs: {:?}", runs(&node));
+    expect_all(&mut node, 130);
+    let mut node = node.restart();
+    expect_all(&mut node, 130);
+    assert_eq!(node.query("T", "shared").bodies().len(), 64, "the newest 64, as RocketMQ's limit says");
+    assert_eq!(node.query("T", "shared").bodies()[0], "body 129", "newest first");
+}
+
+/// rmq#8007: a lost or damaged index is made again from the log.
+#[test]
+fn damaged_and_missing_runs_are_made_again() {
+    let mut node = Node::new();
+    fill(&mut node, 130);
+    let before = runs(&node);
+    let disk = node.disk.copy();
+    for (i, path) in before.iter().enumerate() {
+        if i % 2 == 0 {
+            steadfast_store::disk::Disk::remove(&disk, path).unwrap();
+        } else {
+            let end = disk.get(path).len();
+            disk.flip(path, end - 1);
+        }
+    }
+    let mut node = Node::open(disk, node::options());
+    assert!(node.warnings.iter().any(|w| w.contains("made again")), "{:?}", node.warnings);
+    expect_all(&mut node, 130);
+    assert_eq!(node.reader.missing_runs(), 0);
+    assert_eq!(runs(&node), before);
+}
+
+/// A page that turns out to be damaged while the server runs.
+#[test]
+fn a_run_damaged_under_the_servers_feet_is_made_again() {
+    let mut node = Node::new();
+    fill(&mut node, 130);
+    for path in runs(&node) {
+        node.disk.flip(&path, 100);
+        node.disk.flip(&path, 4096 + 100);
+    }
+    expect_all(&mut node, 130);
+}
+
+#[test]
+fn a_lookup_that_cannot_be_completed_in_time_says_so() {
+    let mut node = Node::new();
+    fill(&mut node, 130);
+    let mut node = node.restart();
+    node.late = true;
+    let answer = node.query("T", "key0");
+    assert_eq!(answer.code, response::SYSTEM_BUSY);
+    assert!(answer.remark.contains("complete"), "the bound: {}", answer.remark);
+    node.late = false;
+    assert_eq!(node.query("T", "key0").bodies(), ["body 0"]);
+}
+
+#[test]
+fn a_key_that_was_never_used_is_not_found_and_the_bound_is_told() {
+    let mut node = Node::new();
+    fill(&mut node, 30);
+    let answer = node.query("T", "nobody");
+    assert_eq!(answer.code, response::QUERY_NOT_FOUND);
+    assert!(answer.remark.contains("complete up to log offset"), "{}", answer.remark);
+    assert_eq!(answer.number("indexLastUpdatePhyoffset"), node.broker.committed().get() as i64);
+}
+
+/// Damage in the log itself: named, never skipped, and the rest is served.
+#[test]
+fn a_damaged_message_stops_its_queue_and_nothing_else() {
+    let mut node = Node::new();
+    fill(&mut node, 130);
+    let path = "log/00000000000000000000";
+    let log = node.disk.get(path);
+    let at = log.windows(7).position(|w| w == b"body 30").unwrap();
+    let node = node.restart();
+    node.disk.flip(path, at);
+    let mut node = node.restart();
+    // Message 30 is the eleventh of queue 0.
+    let before = node.pull("T", 0, 0);
+    assert_eq!((before.bodies().len(), before.number("nextBeginOffset")), (10, 10));
+    for _ in 0..2 {
+        let damaged = node.pull("T", 0, 10);
+        assert_eq!(damaged.code, response::SYSTEM_ERROR);
+        assert!(damaged.remark.contains("damaged") && damaged.remark.contains("T/0"), "{}", damaged.remark);
+    }
+    assert_eq!(node.pull("T", 0, 11).bodies()[0], "body 33");
+    assert_eq!(node.pull("T", 1, 0).bodies().len(), 32);
+    assert_eq!(node.query("T", "key31").bodies(), ["body 31"]);
+    assert_eq!(node.query("T", "key30").code, response::SYSTEM_ERROR, "not 'not found'");
+}
+
+/// The same in the stretch of the log that recovery replays.
+#[test]
+fn a_damaged_message_after_the_snapshot_is_fenced_at_start() {
+    let mut node = Node::new();
+    fill(&mut node, 6);
+    let path = "log/00000000000000000000";
+    let at = node.disk.get(path).windows(6).position(|w| w == b"body 1").unwrap();
+    node.disk.flip(path, at);
+    let mut node = node.restart();
+    assert!(node.warnings.iter().any(|w| w.contains("T/1") && w.contains("damaged")), "{:?}", node.warnings);
+    assert_eq!(node.pull("T", 1, 0).code, response::SYSTEM_ERROR);
+    assert_eq!(node.pull("T", 1, 1).bodies(), ["body 4"]);
+    assert_eq!(node.send("T", 1, "next", "").number("queueOffset"), 2);
+    assert_eq!(node.pull("T", 0, 0).bodies(), ["body 0", "body 3"]);
+}

@@ -1,0 +1,321 @@
+//! A broker on a disk in memory, driven by hand: effects are carried out at once, except writes, which the test
+//! may hold back to look at what happens before they are durable.
+#![allow(dead_code, reason = "each test binary uses its own part of this")]
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use bytes::{Bytes, BytesMut};
+use steadfast_broker::io::{Effect, Input, Now, Origin};
+use steadfast_broker::reader::Reader;
+use steadfast_broker::recovery::{self, GroupWriter, Opened};
+use steadfast_broker::request::{self, Edge};
+use steadfast_broker::{Broker, Options};
+use steadfast_consensus::Write;
+use steadfast_store::checkpoint;
+use steadfast_store::log::Filler;
+use steadfast_types::Timestamp;
+use steadfast_types::record::StoredMessage;
+use steadfast_wire::body::Body;
+use steadfast_wire::code::request as code;
+use steadfast_wire::frame::{self, Serialize};
+use steadfast_wire::header::{ExtFields, Header};
+use steadfast_wire::headers;
+
+#[path = "../../../store/tests/common/mod.rs"]
+mod common;
+
+pub(crate) use common::MemDisk;
+
+/// An answer as a client reads it.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) opaque: i32,
+    pub(crate) code: i32,
+    pub(crate) remark: String,
+    pub(crate) ext: ExtFields<'static>,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn number(&self, name: &str) -> i64 {
+        self.ext.get(name).unwrap_or_else(|| panic!("no {name} in {self:?}")).parse().unwrap()
+    }
+
+    /// Bodies of the messages in a pull or query answer.
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        let mut rest = &self.body[..];
+        let mut found = Vec::new();
+        while let Some(size) = rest.first_chunk::<4>() {
+            let (record, after) = rest.split_at(u32::from_be_bytes(*size) as usize);
+            let message = StoredMessage::decode(record).unwrap();
+            found.push(String::from_utf8_lossy(message.body).into_owned());
+            rest = after;
+        }
+        found
+    }
+}
+
+pub(crate) struct Node {
+    pub(crate) disk: MemDisk,
+    pub(crate) broker: Broker,
+    pub(crate) reader: Arc<Reader<MemDisk>>,
+    pub(crate) warnings: Vec<String>,
+    writer: GroupWriter<MemDisk>,
+    filler: Filler<MemDisk>,
+    edge: Edge,
+    pub(crate) ticks: u64,
+    opaque: i32,
+    /// Writes are kept instead of made.
+    pub(crate) hold_writes: bool,
+    held: Vec<Write>,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) notices: Vec<(u64, String)>,
+    /// What lookups are told about their time.
+    pub(crate) late: bool,
+}
+
+/// Small, so that everything happens soon.
+pub(crate) fn options() -> Options {
+    Options {
+        segment_size: 16 << 20,
+        control_reserve: 1 << 20,
+        checkpoint_messages: 20,
+        hot_bytes: 4096,
+        disk_free_min: 0,
+        ..Options::default()
+    }
+}
+
+impl Node {
+    pub(crate) fn new() -> Self {
+        let disk = MemDisk::default();
+        Self::open(disk, options())
+    }
+
+    /// Opens the disk as a new process would.
+    pub(crate) fn open(disk: MemDisk, options: Options) -> Self {
+        let opened = recovery::open(disk.clone(), &options, 42).unwrap();
+        let Opened { broker, writer, filler, reader, report } = opened;
+        let edge = Edge {
+            store_host: options.store_host,
+            max_body: options.max_body,
+            region: options.region.to_string(),
+            cluster: options.cluster.clone(),
+            process_id: 1,
+            ids: Arc::new(AtomicU32::new(0)),
+        };
+        let mut node = Self {
+            disk,
+            broker,
+            reader,
+            warnings: report.warnings,
+            writer,
+            filler,
+            edge,
+            ticks: 0,
+            opaque: 0,
+            hold_writes: false,
+            held: Vec::new(),
+            answers: Vec::new(),
+            notices: Vec::new(),
+            late: false,
+        };
+        for _ in 0..3 {
+            let room = node.filler.step().unwrap();
+            node.input(Input::Room(room));
+        }
+        node
+    }
+
+    /// Kills the process and starts another one on the same disk.
+    pub(crate) fn restart(self) -> Self {
+        Self::open(self.disk, options())
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        Now { wall: Timestamp::new(1_000_000 + self.ticks), ticks: self.ticks }
+    }
+
+    pub(crate) fn input(&mut self, input: Input) {
+        let mut inputs = vec![input];
+        while !inputs.is_empty() {
+            let mut effects = Vec::new();
+            self.broker.step(self.now(), inputs.drain(..), &mut |effect| effects.push(effect));
+            for effect in effects {
+                inputs.extend(self.carry_out(effect));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Option<Input> {
+        match effect {
+            Effect::Write(write) if self.hold_writes => {
+                self.held.push(write);
+                None
+            }
+            Effect::Write(write) => Some(self.make(&write)),
+            Effect::Read(number, job) => {
+                let late = self.late;
+                Some(Input::ReadDone(number, self.reader.perform(job, &|| late)))
+            }
+            Effect::Checkpoint(checkpoint) => {
+                let snapshot = checkpoint::write(&self.disk, *checkpoint).unwrap();
+                self.reader.install(&snapshot);
+                Some(Input::CheckpointDone(Ok(snapshot.runs)))
+            }
+            Effect::Reply(origin, reply) => {
+                let mut out = BytesMut::new();
+                let body = reply.encode(&origin, &mut out);
+                body.iter().for_each(|piece| out.extend_from_slice(piece));
+                let frame = frame::split(&mut out).unwrap().unwrap();
+                let header = Header::decode(frame.serialize, &frame.header).unwrap().into_owned();
+                self.answers.push(Answer {
+                    opaque: header.opaque,
+                    code: header.code,
+                    remark: header.remark.unwrap_or_default().into_owned(),
+                    ext: header.ext,
+                    body: frame.body,
+                });
+                None
+            }
+            Effect::NotifyConsumerIdsChanged(conn, group) => {
+                self.notices.push((conn, group.to_string()));
+                None
+            }
+            Effect::Warn(text) | Effect::Poisoned(text) => {
+                self.warnings.push(text);
+                None
+            }
+            Effect::Register(_) | Effect::Stopped => None,
+        }
+    }
+
+    fn make(&mut self, write: &Write) -> Input {
+        match self.writer.write(write) {
+            Ok(mark) => Input::Persisted(write.number, mark),
+            Err(error) => Input::WriteFailed(error.to_string()),
+        }
+    }
+
+    /// Makes the writes that were kept; those that follow are kept again.
+    pub(crate) fn release_writes(&mut self) {
+        for write in std::mem::take(&mut self.held) {
+            let done = self.make(&write);
+            self.input(done);
+        }
+    }
+
+    /// Sends a request from connection `conn`; its answer goes to `answers`.
+    pub(crate) fn request(&mut self, conn: u64, header: Header<'_>, body: impl Into<Bytes>) -> i32 {
+        self.opaque += 1;
+        let origin = Origin {
+            conn,
+            peer: "127.0.0.1:50000".parse().unwrap(),
+            opaque: self.opaque,
+            serialize: Serialize::Json,
+            oneway: header.is_oneway(),
+            version: header.version,
+        };
+        match request::decode(&self.edge, origin.peer, self.now().wall, &header, body.into()) {
+            Ok(request) => self.input(Input::Request(origin, request)),
+            Err(reply) => {
+                self.carry_out(Effect::Reply(origin, reply));
+            }
+        }
+        self.opaque
+    }
+
+    /// Sends a request and returns its answer, which must be there at once.
+    pub(crate) fn ask(&mut self, header: Header<'_>, body: impl Into<Bytes>) -> Answer {
+        let opaque = self.request(1, header, body);
+        self.answer_to(opaque).unwrap_or_else(|| panic!("request {opaque} was not answered"))
+    }
+
+    pub(crate) fn answer_to(&self, opaque: i32) -> Option<Answer> {
+        self.answers.iter().find(|answer| answer.opaque == opaque).cloned()
+    }
+
+    pub(crate) fn send(&mut self, topic: &str, queue: i32, body: &str, properties: &str) -> Answer {
+        let header = send_header(topic, queue, properties);
+        self.ask(header, body.as_bytes().to_vec())
+    }
+
+    pub(crate) fn pull(&mut self, topic: &str, queue: i32, offset: i64) -> Answer {
+        self.ask(pull_header(topic, queue, offset, 0), Bytes::new())
+    }
+
+    pub(crate) fn query(&mut self, topic: &str, key: &str) -> Answer {
+        let mut header = Header::request(code::QUERY_MESSAGE, 0);
+        let query = headers::QueryMessage {
+            topic: topic.into(),
+            key: key.into(),
+            max_num: 64,
+            end_timestamp: i64::MAX,
+            ..headers::QueryMessage::default()
+        };
+        query.encode(&mut header.ext);
+        self.ask(header.into_owned(), Bytes::new())
+    }
+
+    pub(crate) fn commit(&mut self, group: &str, topic: &str, queue: i32, offset: i64) -> i32 {
+        let mut header = Header::request(code::UPDATE_CONSUMER_OFFSET, 0);
+        let update = headers::UpdateConsumerOffset {
+            consumer_group: group.into(),
+            topic: topic.into(),
+            queue_id: queue,
+            commit_offset: offset,
+        };
+        update.encode(&mut header.ext);
+        self.request(1, header.into_owned(), Bytes::new())
+    }
+
+    pub(crate) fn ask_position(&mut self, group: &str, topic: &str, queue: i32) -> i32 {
+        let mut header = Header::request(code::QUERY_CONSUMER_OFFSET, 0);
+        let query = headers::QueryConsumerOffset {
+            consumer_group: group.into(),
+            topic: topic.into(),
+            queue_id: queue,
+            set_zero_if_not_found: None,
+        };
+        query.encode(&mut header.ext);
+        self.request(1, header.into_owned(), Bytes::new())
+    }
+
+    pub(crate) fn json(&mut self, conn: u64, request: i32, body: &impl Body) -> Answer {
+        let opaque = self.request(conn, Header::request(request, 0), body.encode());
+        self.answer_to(opaque).unwrap()
+    }
+}
+
+pub(crate) fn send_header(topic: &str, queue: i32, properties: &str) -> Header<'static> {
+    let mut header = Header::request(code::SEND_MESSAGE_V2, 0);
+    let send = headers::SendMessage {
+        producer_group: "producers".into(),
+        topic: topic.into(),
+        default_topic: "TBW102".into(),
+        default_topic_queue_nums: 4,
+        queue_id: queue,
+        properties: Some(properties.into()),
+        ..headers::SendMessage::default()
+    };
+    send.encode_v2(&mut header.ext);
+    header.into_owned()
+}
+
+pub(crate) fn pull_header(topic: &str, queue: i32, offset: i64, hold: i64) -> Header<'static> {
+    let mut header = Header::request(code::PULL_MESSAGE, 0);
+    let pull = headers::PullMessage {
+        consumer_group: "consumers".into(),
+        topic: topic.into(),
+        queue_id: queue,
+        queue_offset: offset,
+        max_msg_nums: 32,
+        sys_flag: if hold > 0 { 6 } else { 4 },
+        suspend_timeout_millis: hold,
+        subscription: Some("*".into()),
+        ..headers::PullMessage::default()
+    };
+    pull.encode(&mut header.ext);
+    header.into_owned()
+}
