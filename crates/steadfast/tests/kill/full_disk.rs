@@ -1,0 +1,111 @@
+//! A disk that is really full: a small file system in a mount namespace that outlives the servers in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering::Relaxed;
+
+use steadfast_sim::rng::Rng;
+use steadfast_wire::code::{request, response};
+use steadfast_wire::header::ExtFields;
+use steadfast_wire::headers::UpdateConsumerOffset;
+
+use crate::load::{Clients, TOPICS};
+use crate::process::{Server, command, set, until};
+
+/// A process that holds the namespace; it ends with its standard input.
+struct SmallDisk {
+    holder: Child,
+    at: PathBuf,
+}
+
+impl SmallDisk {
+    fn mount(at: &Path, size: &str) -> SmallDisk {
+        let script =
+            format!("mount -t tmpfs -o size={size} tmpfs {} && echo mounted && exec cat", at.display());
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", &script]);
+        let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("unshare");
+        let mut said = [0; 7];
+        let mut stdout = holder.stdout.take().expect("piped");
+        std::io::Read::read_exact(&mut stdout, &mut said).expect("a mount namespace of our own can be made");
+        SmallDisk { holder, at: at.to_owned() }
+    }
+
+    /// A path in it, from outside.
+    fn path(&self, name: &str) -> PathBuf {
+        let root = format!("/proc/{}/root", self.holder.id());
+        Path::new(&root).join(self.at.strip_prefix("/").expect("absolute")).join(name)
+    }
+
+    fn start(&self) -> Server {
+        let plain = command(&self.at.join("data"));
+        let mut inside = Command::new("nsenter");
+        inside
+            .args(["--user", "--preserve-credentials", "--mount", "--target"])
+            .arg(self.holder.id().to_string());
+        inside.arg("--").arg(plain.get_program()).args(plain.get_args());
+        set(&mut inside, &["diskFreeMin=2MiB", "checkpointBytes=4MiB"]);
+        inside.stdin(Stdio::null()).stdout(Stdio::piped());
+        Server::spawn(inside)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take());
+        // It ends by itself; nothing can be done if it does not.
+        let _ = self.holder.wait();
+    }
+}
+
+/// Whether the position of a group that nobody else uses can be moved.
+fn moves_a_position(clients: &Clients, offset: i64) -> bool {
+    let mut ext = ExtFields::default();
+    UpdateConsumerOffset {
+        consumer_group: "operator".into(),
+        topic: TOPICS[0].into(),
+        queue_id: 0,
+        commit_offset: offset,
+    }
+    .encode(&mut ext);
+    let answer = clients.block_on(clients.link().ask(request::UPDATE_CONSUMER_OFFSET, ext));
+    answer.code == response::SUCCESS
+}
+
+#[test]
+fn a_full_disk_refuses_messages_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::mount(dir.path(), "192m");
+    fs::write(disk.path("ballast"), vec![1; 64 << 20]).unwrap();
+    let mut clients = Clients::new();
+    let mut rng = Rng::new(2);
+    clients.produce(&mut rng, 2, 16);
+    clients.consume(&mut rng);
+    let count = |which: &std::sync::atomic::AtomicU64| which.load(Relaxed);
+
+    let mut server = disk.start();
+    clients.follow(Some(server.broker()));
+    until("messages are refused", || count(&clients.journal.refused) > 200);
+    assert!(server.log().contains("the disk is full"), "{}", server.log());
+    assert!(moves_a_position(&clients, 1), "positions are still taken");
+
+    // Killed where it is full, three times; each start finds the disk full.
+    for offset in 2..5 {
+        clients.follow(None);
+        server.kill();
+        server = disk.start();
+        clients.follow(Some(server.broker()));
+        let before = count(&clients.journal.refused);
+        until("messages are refused again", || count(&clients.journal.refused) > before + 200);
+        assert!(moves_a_position(&clients, offset), "positions are still taken");
+    }
+
+    // Space: service resumes in the same process.
+    fs::remove_file(disk.path("ballast")).unwrap();
+    let before = count(&clients.journal.acked);
+    until("messages are taken again", || count(&clients.journal.acked) > before + 100);
+    assert!(server.is_running() && server.log().contains("has space again"));
+    let verdict = clients.judge();
+    assert!(verdict.is_clean() && verdict.books.acked > 500, "{verdict}");
+}
