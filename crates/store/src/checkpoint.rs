@@ -73,11 +73,16 @@ pub fn write<D: Disk>(disk: &D, checkpoint: Checkpoint) -> Result<Snapshot, Chec
     Ok(snapshot)
 }
 
-/// Removes the runs that no snapshot generation names: left by a crash between a run and its snapshot.
+/// Removes the runs that no snapshot generation names: left by a crash between a run and its snapshot. While a
+/// generation cannot be read nobody knows what it names, and all stay.
 pub fn remove_unnamed_runs<D: Disk>(disk: &D) -> Result<(), CheckpointError> {
     let mut named = Vec::new();
     for index in snapshot::list(disk, SNAPSHOT_DIR)? {
-        let payload = snapshot::read(disk, SNAPSHOT_DIR, index)?;
+        let payload = match snapshot::read(disk, SNAPSHOT_DIR, index) {
+            Err(error @ SnapshotError::NewerFormat { .. }) => return Err(error.into()),
+            Err(_) => return Ok(()),
+            Ok(payload) => payload,
+        };
         let Some(snapshot) = Snapshot::decode(payload) else { return Ok(()) };
         named.extend(snapshot.runs.iter().map(RunInfo::id));
     }
