@@ -4,7 +4,6 @@ mod brief;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
 use brief::Brief;
 use bytes::BytesMut;
@@ -93,15 +92,7 @@ impl Node {
         mut rng: Rng,
     ) -> Self {
         let Opened { broker, writer, filler, reader, report } = opened;
-        let options = &plan.options;
-        let edge = Edge {
-            store_host: options.store_host,
-            max_body: options.max_body,
-            region: (*options.region).into(),
-            cluster: (*options.cluster).into(),
-            process_id: life,
-            ids: Arc::new(AtomicU32::new(0)),
-        };
+        let edge = plan.edge(life);
         let told = filler.room();
         Self {
             life,
@@ -115,7 +106,7 @@ impl Node {
             ticks_at_zero: rng.below(1 << 40),
             writer: Writing {
                 writer,
-                lazily: options.flush == Flush::Async,
+                lazily: plan.options.flush == Flush::Async,
                 queue: VecDeque::new(),
                 busy: false,
                 sync_planned: false,
@@ -127,6 +118,11 @@ impl Node {
             poisoned: false,
             rng,
         }
+    }
+
+    /// Whether the log is being written.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writer.busy
     }
 
     /// The process begins to serve.
@@ -195,6 +191,7 @@ impl Node {
             NodeEvent::Wrote(window, number, result) => {
                 self.disk.settle(window);
                 if let Ok(mark) = &result {
+                    stage.mark = *mark;
                     self.last_batch = self.writer.batch.unwrap_or(self.last_batch);
                     self.filler.tail = mark.end;
                     self.fill(stage);

@@ -1,16 +1,22 @@
 //! What a seed decides before a run begins: settings, workload and faults. Each seed enables a random part of the
 //! faults (swarm testing, Groce et al., ISSTA 2012): runs that mix everything hide what single faults show.
 
+mod damage;
 mod faults;
 mod settings;
 mod workload;
 
 use std::fmt;
 
-pub(crate) use faults::{Crash, Fault, Part};
+pub(crate) use damage::{Damage, Extent, Part};
+pub(crate) use faults::{Crash, Fault};
 pub(crate) use workload::{Filter, Group, Making, Sizes, TAGS, Topic, Workload};
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
 use steadfast_broker::Options;
+use steadfast_broker::request::Edge;
 
 use crate::clock::Micros;
 use crate::disk::Latency;
@@ -35,6 +41,18 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// What the edge of a process of the server knows.
+    pub(crate) fn edge(&self, process_id: u32) -> Edge {
+        Edge {
+            store_host: self.options.store_host,
+            max_body: self.options.max_body,
+            region: (*self.options.region).into(),
+            cluster: (*self.options.cluster).into(),
+            process_id,
+            ids: Arc::new(AtomicU32::new(0)),
+        }
+    }
+
     /// The plan of a seed.
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::stream(seed, "plan");

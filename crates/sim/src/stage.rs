@@ -7,6 +7,7 @@ use std::ops::Range;
 use bytes::BytesMut;
 use steadfast_audit::Ledger;
 use steadfast_broker::io::ConnId;
+use steadfast_store::log::Mark;
 use steadfast_types::Timestamp;
 use steadfast_wire::frame::{self, Serialize};
 use steadfast_wire::header::Header;
@@ -45,6 +46,8 @@ pub(crate) struct Stage {
     pub(crate) operations: u32,
     /// How far the wall clock is from where it should be, in milliseconds.
     pub(crate) clock_error: i64,
+    /// Where the log ended when it was last written.
+    pub(crate) mark: Mark,
     /// Producers with a message under way.
     pub(crate) sending: u32,
     /// What the last pull that was answered returned.
@@ -106,6 +109,7 @@ impl Stage {
             phase: Phase::Faults,
             operations: 0,
             clock_error: 0,
+            mark: Mark::default(),
             sending: 0,
             last_seen: Vec::new(),
             last_message: 0,

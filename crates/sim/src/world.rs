@@ -51,6 +51,8 @@ pub(crate) struct World {
     lives: Life,
     /// Crashes still to come while the process starts.
     crashes_at_start: Option<Crash>,
+    /// A crash that waits for the log to be written, but not for ever.
+    crash_when_writing: Option<(Micros, Crash)>,
     /// Starts in a row that failed.
     failed_starts: u32,
     damages: Damages,
@@ -105,6 +107,7 @@ impl World {
             rng: Rng::stream(seed, "world"),
             lives: 0,
             crashes_at_start: None,
+            crash_when_writing: None,
             failed_starts: 0,
             damages: Damages::default(),
             decidable: LogOffset::ZERO,
@@ -122,6 +125,7 @@ impl World {
                 return self.stage.watch.find(Gist::Stuck, "nothing is planned any more".to_owned());
             };
             self.event(event);
+            self.crash_if_writing();
             if self.stage.phase == Phase::Faults {
                 self.strike_due();
             }
@@ -222,7 +226,7 @@ impl World {
         self.stage.note("node", format_args!("does not start: {error}"));
         self.figures.count("failed start");
         let struck = self.disk.strikes() != self.strikes;
-        let excused = struck || !self.damages.is_empty();
+        let excused = struck || self.damages.excuse_refusal();
         if !excused {
             let text = format!("the server does not start, though nothing is damaged: {error}");
             self.stage.watch.find(Gist::Start, text);
@@ -261,7 +265,7 @@ impl World {
     fn poisoned(&mut self, life: Life) {
         self.figures.count("poisoned");
         let delay = Micros::millis(self.rng.skewed(10..5_000));
-        let crash = Crash { power: false, again: 0, down: Micros::millis(50) };
+        let crash = Crash { power: false, writing: false, again: 0, down: Micros::millis(50) };
         self.stage.scheduler.after(delay, Event::Crash(Some(life), crash));
     }
 
@@ -327,7 +331,9 @@ impl World {
 
     /// Compares what everybody was told with what there is.
     fn judge(&mut self) {
-        let Some(audit) = self.auditor.and_then(|no| self.clients[no].take_audit()) else { return };
+        let Some(auditor) = self.auditor else { return };
+        // Of a read that did not come to its end everything would seem lost.
+        let Some(audit) = self.clients[auditor].take_audit() else { return };
         let fenced = self.damages.fenced();
         self.stage.watch.finish(&audit.state, &audit.tags);
         let verdict = self.stage.ledger.check(&audit.state);

@@ -37,6 +37,8 @@ pub(crate) struct Auditor {
     look_up: bool,
     /// How often the task at hand has failed.
     failures: u32,
+    /// It was not answered.
+    gave_up: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -83,6 +85,7 @@ impl Auditor {
             times: Vec::new(),
             look_up: plan.workload.look_up,
             failures: 0,
+            gave_up: false,
         }
     }
 
@@ -106,7 +109,7 @@ impl Auditor {
         let (ask, call) = match &task {
             Task::Topic(topic, queues) => {
                 let call = Call::MakeTopic { topic: topic.clone(), queues: *queues };
-                (requests::make_topic(topic, *queues), call)
+                (requests::make_topic(topic, (*queues).max(1)), call)
             }
             Task::Send(messages, queue) => {
                 stage.ledger.sent(&messages[0].id(), messages[0].attempt());
@@ -277,6 +280,7 @@ impl Client for Auditor {
             return stage.wake(self.base.caller.no, PAUSE);
         }
         stage.watch.find(Gist::Stuck, format!("the audit's {task:?} is not answered: {answer:?}"));
+        self.gave_up = true;
         self.todo.clear();
     }
 
@@ -285,6 +289,6 @@ impl Client for Auditor {
     }
 
     fn take_audit(&mut self) -> Option<Audit> {
-        Some(std::mem::take(&mut self.audit))
+        (!self.gave_up).then(|| std::mem::take(&mut self.audit))
     }
 }

@@ -2,6 +2,7 @@
 
 mod auditor;
 mod consumer;
+mod hostile;
 mod operator;
 mod prober;
 mod producer;
@@ -35,7 +36,7 @@ pub(crate) trait Client {
     /// Gives a topic more queues: for the operator.
     fn grow(&mut self, _: &mut Stage) {}
 
-    /// What was read at the end: from the auditor.
+    /// What was read at the end, if it was: from the auditor.
     fn take_audit(&mut self) -> Option<Audit> {
         None
     }
@@ -49,7 +50,11 @@ pub(crate) fn all(seed: u64, plan: &Plan, stage: &mut Stage) -> Vec<Box<dyn Clie
     let mut base = |no: ClientNo| Base::new(no, plan, rng.split());
     clients.push(Box::new(operator::Operator::new(base(OPERATOR), workload)));
     for _ in 0..workload.producers {
-        clients.push(Box::new(producer::Producer::new(base(clients.len()), workload)));
+        let base = base(clients.len());
+        clients.push(match workload.hostile {
+            true => Box::new(hostile::Hostile::new(base, plan)),
+            false => Box::new(producer::Producer::new(base, workload)),
+        });
     }
     for group in &workload.groups {
         for member in 0..group.members {

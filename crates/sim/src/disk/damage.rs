@@ -43,13 +43,32 @@ impl VirtualDisk {
     /// Flips a random bit of a file whose path contains `part`, in a sector that is not all zeros; None if
     /// there is none.
     pub fn flip_random(&self, part: &str, rng: &mut Rng) -> Option<Flip> {
+        let (path, byte) = self.random_byte(part, rng)?;
+        let flip = Flip { path, byte, bit: rng.below(8) as u8 };
+        self.flip(&flip.path, flip.byte, flip.bit).then_some(flip)
+    }
+
+    /// A random byte of a file whose path contains `part`, in a sector that is not all zeros; None if there is
+    /// none.
+    pub fn random_byte(&self, part: &str, rng: &mut Rng) -> Option<(String, u64)> {
         let sectors = self.filled_sectors(part);
         if sectors.is_empty() {
             return None;
         }
         let (path, start, len) = rng.pick(&sectors);
-        let flip = Flip { path: path.clone(), byte: start + rng.below(*len), bit: rng.below(8) as u8 };
-        self.flip(&flip.path, flip.byte, flip.bit).then_some(flip)
+        Some((path.clone(), start + rng.below(*len)))
+    }
+
+    /// Gives a byte on the medium another value; nothing happens if there is no such byte.
+    pub fn alter(&self, path: &str, byte: u64, value: u8) {
+        self.damage(path, |state, inode| {
+            let image = &mut state.inode_mut(inode).durable;
+            let exists = byte < image.len;
+            if exists {
+                image.change(byte, |_| value);
+            }
+            exists
+        });
     }
 
     /// Path, first byte and length of every sector with content.

@@ -29,6 +29,11 @@ impl Image {
         self.sectors.get(&number).map(AsRef::as_ref)
     }
 
+    /// Sectors of a range that are not all zeros.
+    pub(super) fn range(&self, range: std::ops::Range<u64>) -> impl Iterator<Item = (u64, &[u8; SECTOR])> {
+        self.sectors.range(range).map(|(number, bytes)| (*number, bytes.as_ref()))
+    }
+
     pub(super) fn put(&mut self, number: u64, sector: Sector) {
         match sector {
             Some(bytes) => self.sectors.insert(number, bytes),

@@ -74,16 +74,21 @@ impl Inode {
     pub(super) fn read(&self, buf: &mut [u8], at: u64) -> usize {
         let len = (self.len().saturating_sub(at)).min(buf.len() as u64) as usize;
         let buf = &mut buf[..len];
-        for number in sectors(at, len) {
-            let start = number * SECTOR as u64;
-            let (from, to) = (start.max(at), (start + SECTOR as u64).min(at + len as u64));
-            let target = &mut buf[(from - at) as usize..(to - at) as usize];
-            match self.visible(number) {
-                Some(bytes) => target.copy_from_slice(&bytes[(from - start) as usize..(to - start) as usize]),
-                None => target.fill(0),
-            }
+        buf.fill(0);
+        let range = sectors(at, len);
+        for (number, bytes) in self.durable.range(range.clone()) {
+            overlay(buf, at, number, bytes);
+        }
+        for (number, versions) in self.dirty.range(range) {
+            let newest = versions.last().map(|version| &version.value);
+            overlay(buf, at, *number, newest.and_then(|value| value.as_deref()).unwrap_or(&[0; SECTOR]));
         }
         len
+    }
+
+    /// Whether these sectors are all zeros, whatever happens: a write of zeros changes nothing.
+    fn is_blank(&self, range: Range<u64>) -> bool {
+        self.dirty.range(range.clone()).next().is_none() && self.durable.range(range).next().is_none()
     }
 
     /// Writes the sectors for which `take` says so. See [`push`] for `horizon`.
@@ -95,8 +100,10 @@ impl Inode {
         mut take: impl FnMut() -> bool,
     ) {
         let end = at + buf.len() as u64;
-        for number in sectors(at, buf.len()) {
-            if !take() {
+        let range = sectors(at, buf.len());
+        let blank = is_zero(buf) && self.is_blank(range.clone());
+        for number in range {
+            if !take() || blank {
                 continue;
             }
             let start = number * SECTOR as u64;
@@ -110,15 +117,6 @@ impl Inode {
         if end > self.len() {
             push(&mut self.lens, Version { stamp, kind, value: end }, horizon);
         }
-    }
-
-    /// A window in flight, other than this one, that writes directly to these sectors.
-    pub(super) fn in_flight(&self, range: Range<u64>, but: WindowId) -> Option<WindowId> {
-        let versions = self.dirty.range(range).flat_map(|(_, versions)| versions);
-        versions
-            .filter(|version| version.kind == Kind::Direct && version.stamp.window != but)
-            .map(|version| version.stamp.window)
-            .next()
     }
 
     /// Completes a direct write.
@@ -243,6 +241,20 @@ impl Inode {
         self.durable.set_len(len);
         self.opens = 0;
     }
+}
+
+/// Whether all bytes are zero.
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
+    let (words, tail) = bytes.as_chunks::<64>();
+    words.iter().all(|word| *word == [0; 64]) && tail.iter().all(|byte| *byte == 0)
+}
+
+/// Puts the bytes of a sector where `buf`, which begins at `at`, wants them.
+fn overlay(buf: &mut [u8], at: u64, number: u64, bytes: &[u8; SECTOR]) {
+    let start = number * SECTOR as u64;
+    let (from, to) = (start.max(at), (start + SECTOR as u64).min(at + buf.len() as u64));
+    buf[(from - at) as usize..(to - at) as usize]
+        .copy_from_slice(&bytes[(from - start) as usize..(to - start) as usize]);
 }
 
 /// How much of what was not durable survives; the extremes are as interesting as the middle.

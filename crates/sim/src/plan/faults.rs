@@ -4,6 +4,7 @@ use std::fmt;
 
 use steadfast_broker::{Flush, Options};
 
+use super::damage::Damage;
 use super::workload::Workload;
 use crate::clock::Micros;
 use crate::disk::{Effect, Fault as DiskFault, Op};
@@ -14,6 +15,8 @@ use crate::rng::Rng;
 pub(crate) struct Crash {
     /// With the machine it runs on: the page cache is lost, too.
     pub(crate) power: bool,
+    /// While the log is being written, if that happens soon.
+    pub(crate) writing: bool,
     /// How often the next starts crash as well.
     pub(crate) again: u32,
     /// Time until it is started again.
@@ -24,33 +27,9 @@ impl Crash {
     pub(crate) fn draw(power: bool, rng: &mut Rng) -> Self {
         Self {
             power: power && rng.percent(50),
+            writing: rng.percent(60),
             again: if rng.one_in(4) { rng.within(1..4) as u32 } else { 0 },
             down: Micros::new(rng.skewed(1_000..2_000_000)),
-        }
-    }
-}
-
-/// A part of the data directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// Segments of the log, as far as damage of them can be told from a torn tail.
-    Log,
-    /// Snapshots.
-    Snapshot,
-    /// Index runs.
-    Index,
-    /// The meta file.
-    Meta,
-}
-
-impl Part {
-    /// What the paths of its files contain.
-    pub(crate) const fn path(self) -> &'static str {
-        match self {
-            Self::Log => "log/",
-            Self::Snapshot => "snapshot/",
-            Self::Index => "index/",
-            Self::Meta => "meta",
         }
     }
 }
@@ -79,8 +58,8 @@ pub(crate) enum Fault {
         /// How long.
         lasts: Micros,
     },
-    /// A bit flips at rest.
-    Flip(Part),
+    /// Data is damaged at rest.
+    Damage(Damage),
     /// The wall clock jumps by so many milliseconds.
     Clock(i64),
     /// The connection of a random client breaks.
@@ -92,15 +71,16 @@ pub(crate) enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Crash(Crash { power, again, down }) => {
+            Self::Crash(Crash { power, writing, again, down }) => {
                 let what = if *power { "power cut" } else { "kill of the process" };
-                write!(f, "{what}, restart after {down}")?;
+                let when = if *writing { " while it writes" } else { "" };
+                write!(f, "{what}{when}, restart after {down}")?;
                 if *again > 0 { write!(f, ", {again} more crashes while it starts") } else { Ok(()) }
             }
             Self::Stop { down } => write!(f, "clean stop, restart after {down}"),
             Self::Disk { fault, lasts } => write!(f, "{fault:?} for {lasts}"),
             Self::Full { left, lasts } => write!(f, "disk full but for {left} bytes for {lasts}"),
-            Self::Flip(part) => write!(f, "a bit flips in {part:?}"),
+            Self::Damage(damage) => damage.fmt(f),
             Self::Clock(ms) => write!(f, "the clock jumps by {ms} ms"),
             Self::Disconnect => f.write_str("a connection breaks"),
             Self::Grow => f.write_str("a topic grows"),
@@ -118,7 +98,7 @@ const KINDS: [Kind; 12] = [
     Kind::Short,
     Kind::Stall,
     Kind::Full,
-    Kind::Flip,
+    Kind::Damage,
     Kind::Clock,
     Kind::Disconnect,
     Kind::Grow,
@@ -134,7 +114,7 @@ enum Kind {
     Short,
     Stall,
     Full,
-    Flip,
+    Damage,
     Clock,
     Disconnect,
     Grow,
@@ -145,7 +125,7 @@ impl Kind {
     /// forget dirty pages, loses messages.
     fn is_allowed(self, flush: Flush) -> bool {
         flush == Flush::Sync
-            || !matches!(self, Self::Power | Self::Error | Self::Sticky | Self::Short | Self::Flip)
+            || !matches!(self, Self::Power | Self::Error | Self::Sticky | Self::Short | Self::Damage)
     }
 
     fn draw(self, rng: &mut Rng) -> Fault {
@@ -161,14 +141,7 @@ impl Kind {
                 let left = if rng.percent(30) { 0 } else { rng.skewed(1..4 << 20) };
                 Fault::Full { left, lasts: Micros::millis(rng.skewed(50..20_000)) }
             }
-            Self::Flip => Fault::Flip(*rng.pick(&[
-                Part::Log,
-                Part::Log,
-                Part::Snapshot,
-                Part::Snapshot,
-                Part::Index,
-                Part::Meta,
-            ])),
+            Self::Damage => Fault::Damage(Damage::draw(rng)),
             Self::Clock => {
                 let most = *rng.pick(&[100, 10_000, 86_400_000]);
                 let jump = rng.below(2 * most) as i64 - most as i64;
@@ -221,7 +194,7 @@ pub(super) fn draw(options: &Options, workload: &Workload, rng: &mut Rng) -> Vec
 pub(super) fn hostile(workload: &Workload, rng: &mut Rng) -> Vec<(u32, Fault)> {
     let crash = |rng: &mut Rng| {
         let down = Micros::millis(rng.within(1..20));
-        (0, Fault::Crash(Crash { power: rng.percent(50), again: 0, down }))
+        (0, Fault::Crash(Crash { power: rng.percent(70), writing: true, again: 0, down }))
     };
     let mut faults: Vec<_> = (0..workload.operations / 3).map(|_| crash(rng)).collect();
     place(&mut faults, workload.operations, rng);

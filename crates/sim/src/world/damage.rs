@@ -1,38 +1,48 @@
-//! Bits that flipped at rest: what was damaged, and its repair from a copy.
+//! Damage at rest: doing it, and its repair from a copy.
 
 use std::collections::BTreeSet;
 
+use steadfast_store::disk::{BLOCK, SECTOR};
+use steadfast_store::log::{SEGMENT_HEADER_LEN, segment_path};
 use steadfast_types::LogOffset;
 
-use crate::disk::{Flip, VirtualDisk};
+use super::World;
+use crate::disk::VirtualDisk;
+use crate::plan::{Damage, Extent, Part};
 
 /// The damage that was done and not repaired.
 #[derive(Debug, Default)]
 pub(super) struct Damages {
-    flips: Vec<(Flip, u8)>,
+    spots: Vec<Spot>,
     /// Log offsets of messages that recovery reported as damaged.
     fenced: BTreeSet<LogOffset>,
 }
 
-impl Damages {
-    pub(super) fn is_empty(&self) -> bool {
-        self.flips.is_empty()
-    }
+/// A byte that is not what it was.
+#[derive(Debug)]
+struct Spot {
+    path: String,
+    byte: u64,
+    was: u8,
+    is: u8,
+}
 
-    /// A bit was flipped just now.
-    pub(super) fn add(&mut self, flip: Flip, disk: &VirtualDisk) {
-        if let Some(damaged) = disk.on_medium(&flip.path, flip.byte) {
-            self.flips.push((flip, damaged));
-        }
+impl Damages {
+    /// Whether the server may refuse to start: acknowledged entries are damaged, or who the replica is. Everything
+    /// else can be made again.
+    pub(super) fn excuse_refusal(&self) -> bool {
+        let meta = self.spots.iter().filter(|spot| spot.path.contains(Part::Meta.path()));
+        let slots: BTreeSet<u64> = meta.map(|spot| spot.byte / BLOCK as u64).collect();
+        slots.len() > 1 || self.spots.iter().any(|spot| spot.path.contains(Part::Log.path()))
     }
 
     /// Restores what is still damaged; tells whether there was any.
     pub(super) fn repair(&mut self, disk: &VirtualDisk) -> bool {
-        let any = !self.flips.is_empty();
-        for (flip, damaged) in self.flips.drain(..).rev() {
+        let any = !self.spots.is_empty();
+        for spot in self.spots.drain(..).rev() {
             // The file may have been written again or removed since.
-            if disk.on_medium(&flip.path, flip.byte) == Some(damaged) {
-                disk.flip(&flip.path, flip.byte, flip.bit);
+            if disk.on_medium(&spot.path, spot.byte) == Some(spot.is) {
+                disk.alter(&spot.path, spot.byte, spot.was);
             }
         }
         any
@@ -48,5 +58,65 @@ impl Damages {
     /// Log offsets of messages that were served as damaged for a while.
     pub(super) fn fenced(&self) -> &BTreeSet<LogOffset> {
         &self.fenced
+    }
+}
+
+impl World {
+    pub(super) fn damage(&mut self, damage: &Damage) {
+        let place = match damage.part {
+            Part::Log => self.decidable_byte(),
+            part => self.any_byte(part, damage.newest),
+        };
+        let Some((path, byte)) = place else { return };
+        let sector = byte / SECTOR as u64;
+        let bytes = sector * SECTOR as u64..(sector + 1) * SECTOR as u64;
+        let before: Vec<_> = bytes.clone().map(|at| self.disk.on_medium(&path, at)).collect();
+        let kind = match damage.extent {
+            Extent::Bit => {
+                self.disk.flip(&path, byte, self.rng.below(8) as u8);
+                "bit flip"
+            }
+            Extent::Sector => {
+                self.disk.garble(&path, sector, &mut self.rng);
+                "garbled sector"
+            }
+            Extent::File => {
+                self.disk.lose(&path);
+                "lost file"
+            }
+        };
+        self.figures.count(kind);
+        self.stage.note("fault", format_args!("{kind} at byte {byte} of {path}"));
+        for (at, was) in bytes.zip(before) {
+            let is = self.disk.on_medium(&path, at);
+            if let (Some(was), Some(is)) = (was, is)
+                && was != is
+            {
+                self.damages.spots.push(Spot { path: path.clone(), byte: at, was, is });
+            }
+        }
+        if let Some(crash) = &damage.crash {
+            self.crash(None, crash);
+        }
+    }
+
+    /// A byte of the log. In a group of one, damage of the last batch is a torn tail by all that can be known: only
+    /// whole sectors before it are damaged.
+    fn decidable_byte(&mut self) -> Option<(String, u64)> {
+        let end = self.decidable.get() / SECTOR as u64 * SECTOR as u64;
+        if end <= SEGMENT_HEADER_LEN as u64 {
+            return None;
+        }
+        // Half of them where the next recovery reads.
+        let at = if self.rng.percent(50) { end - 1 - self.rng.skewed(0..end) } else { self.rng.below(end) };
+        let base = at - at % self.plan.options.segment_size;
+        Some((segment_path(LogOffset::new(base)), at - base))
+    }
+
+    fn any_byte(&mut self, part: Part, newest: bool) -> Option<(String, u64)> {
+        let path = part.path();
+        let last = self.disk.paths().into_iter().rfind(|file| file.contains(path) && !file.ends_with(".tmp"));
+        let path = if newest { last? } else { path.to_owned() };
+        self.disk.random_byte(&path, &mut self.rng)
     }
 }

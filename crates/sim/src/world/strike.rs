@@ -2,15 +2,12 @@
 
 use steadfast_broker::io::Input;
 use steadfast_store::disk::Disk;
-use steadfast_store::log::{SEGMENT_HEADER_LEN, segment_path};
-use steadfast_types::LogOffset;
 
 use super::World;
 use crate::client::OPERATOR;
 use crate::clock::Micros;
-use crate::disk::Flip;
 use crate::event::{Event, Life};
-use crate::plan::{Crash, Fault, Part};
+use crate::plan::{Crash, Fault};
 use crate::stage::Phase;
 
 impl World {
@@ -36,7 +33,7 @@ impl World {
         }
         self.stage.note("fault", format_args!("{fault}"));
         match fault {
-            Fault::Crash(crash) => self.crash(None, crash),
+            Fault::Crash(crash) => self.crash_soon(crash),
             Fault::Stop { .. } => {
                 self.figures.count("clean stop");
                 if let Some(node) = &mut self.node {
@@ -55,7 +52,7 @@ impl World {
                 self.disk.set_capacity(used + left);
                 self.stage.scheduler.after(*lasts, Event::FreeDisk);
             }
-            Fault::Flip(part) => self.flip(*part),
+            Fault::Damage(damage) => self.damage(damage),
             Fault::Clock(jump) => {
                 self.figures.count("clock jump");
                 self.stage.clock_error += jump;
@@ -69,6 +66,30 @@ impl World {
             Fault::Grow => {
                 self.figures.count("topic grows");
                 self.clients[OPERATOR].grow(&mut self.stage);
+            }
+        }
+    }
+
+    /// The process dies, when it writes if that is wanted.
+    fn crash_soon(&mut self, crash: &Crash) {
+        let idle = self.node.as_ref().is_some_and(|node| !node.is_writing());
+        if !crash.writing || !idle {
+            return self.crash(None, crash);
+        }
+        self.crash_when_writing = Some((self.stage.now() + Micros::millis(100), crash.clone()));
+    }
+
+    /// Looks whether the moment of a crash has come.
+    pub(super) fn crash_if_writing(&mut self) {
+        if let Some((latest, crash)) = self.crash_when_writing.take() {
+            let now = self.stage.now();
+            let idle = self.node.as_ref().is_some_and(|node| !node.is_writing());
+            if idle && now < latest {
+                self.crash_when_writing = Some((latest, crash));
+            } else {
+                // Somewhere in the write, or just after it.
+                let at = Micros::new(self.rng.skewed(1..2_000));
+                self.stage.scheduler.after(at, Event::Crash(None, crash));
             }
         }
     }
@@ -90,7 +111,7 @@ impl World {
         self.end_process(crash.power);
         if let Some(again) = crash.again.checked_sub(1) {
             let power = crash.power && self.rng.percent(50);
-            self.crashes_at_start = Some(Crash { power, again, down: Micros::millis(20) });
+            self.crashes_at_start = Some(Crash { power, writing: false, again, down: Micros::millis(20) });
         }
         self.stage.scheduler.after(crash.down, Event::Start);
     }
@@ -105,33 +126,5 @@ impl World {
         self.node = None;
         self.opening = None;
         self.stage.close_door();
-    }
-
-    /// A bit flips at rest.
-    fn flip(&mut self, part: Part) {
-        let flip = match part {
-            Part::Log => self.flip_in_log(),
-            part => self.disk.flip_random(part.path(), &mut self.rng),
-        };
-        let Some(flip) = flip else { return };
-        self.figures.count("bit flip");
-        self.stage.note("fault", format_args!("{flip:?}"));
-        self.damages.add(flip, &self.disk);
-        self.disk.take_window();
-    }
-
-    /// In a group of one, damage of the last batch is a torn tail by all that can be known. Only what is before it
-    /// is damaged here.
-    fn flip_in_log(&mut self) -> Option<Flip> {
-        let end = self.decidable.get();
-        if end <= SEGMENT_HEADER_LEN as u64 {
-            return None;
-        }
-        // Half of them where the next recovery reads.
-        let at = if self.rng.percent(50) { end - 1 - self.rng.skewed(0..end) } else { self.rng.below(end) };
-        let base = at - at % self.plan.options.segment_size;
-        let flip =
-            Flip { path: segment_path(LogOffset::new(base)), byte: at - base, bit: self.rng.below(8) as u8 };
-        self.disk.flip(&flip.path, flip.byte, flip.bit).then_some(flip)
     }
 }
