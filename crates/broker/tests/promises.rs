@@ -1,4 +1,5 @@
 //! The promises at the broker's surface: what is answered and shown when, and what a failed disk changes.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod node;
 

@@ -12,11 +12,12 @@ use steadfast_store::disk::Disk;
 use crate::core::Event;
 use crate::inbox::Inbox;
 
-const THREADS: usize = 2;
+/// A lookup that has to wait for index runs keeps a thread busy meanwhile.
+const THREADS: usize = 4;
 /// Reads that may wait; clients hold back by themselves long before.
 const WAITING: usize = 4096;
 /// How long a lookup waits for index runs that are being made again.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Takes reads and answers them through the core's inbox.
 pub(crate) struct Readers {

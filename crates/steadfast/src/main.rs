@@ -3,8 +3,9 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Args, Parser, Subcommand};
 use steadfast_server::config::{self, Config, File};
 
@@ -16,6 +17,7 @@ Examples:
   steadfast server --config steadfast.toml    settings from a file; --set overrides them
   steadfast server --help-config              every setting with its default and meaning
   steadfast bench                             measure the server on this machine
+  steadfast sim --seeds 100                   try to break it: simulated crashes and disk faults
 Any RocketMQ client works with it: name server 127.0.0.1:9876.";
 
 /// A message queue that loses no message, for RocketMQ's clients and tools
@@ -34,6 +36,13 @@ enum Command {
     Server(ServerArgs),
     /// Measure a server: load that is read back and checked before a figure counts
     Bench(Box<steadfast_cli::bench::BenchArgs>),
+    /// Try to break a simulated server: crashes, disk faults and clients, all decided by a seed
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// See `steadfast sim --help`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -44,6 +53,9 @@ struct ServerArgs {
     /// TOML file with settings
     #[arg(long, short, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// What this process does: all, namesrv or broker (short for --set role=ROLE)
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
     /// One setting; may be given many times, and wins over the file
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -68,9 +80,17 @@ impl ServerArgs {
         };
         let file = self.config.as_deref().zip(text.as_deref()).map(|(path, text)| File { path, text });
         let data = self.data.map(|dir| format!("storePathRootDir={}", dir.display()));
-        let overrides: Vec<String> = data.into_iter().chain(self.set).collect();
+        let role = self.role.map(|role| format!("role={role}"));
+        let overrides: Vec<String> = data.into_iter().chain(role).chain(self.set).collect();
         steadfast_server::run(&Config::load(file, &overrides)?)
     }
+}
+
+fn simulate(args: Vec<String>) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let all_well = steadfast_sim::cli::run(args, &|| start.elapsed(), &mut std::io::stdout())?;
+    ensure!(all_well, "a seed failed; its story and the command that replays it are above");
+    Ok(())
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -92,6 +112,7 @@ fn main() -> ExitCode {
         None => server.run(),
         Some(Command::Server(args)) => args.run(),
         Some(Command::Bench(args)) => steadfast_cli::bench::run(*args),
+        Some(Command::Sim { args }) => simulate(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,4 +1,5 @@
 //! The bodies of the store's fuzz targets run over the committed corpus, without a fuzzer.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::path::Path;
 

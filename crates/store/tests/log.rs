@@ -1,4 +1,5 @@
 //! The log: what was appended is read back; a torn tail is cut; a damaged middle never is.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 

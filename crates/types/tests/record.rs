@@ -1,4 +1,5 @@
 //! The stored message: it survives encoding, and nothing that was changed, cut or extended passes for it.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,6 +1,7 @@
 //! A broker on a disk in memory, driven by hand: effects are carried out at once, except writes, which the test
 //! may hold back to look at what happens before they are durable.
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
+#![allow(clippy::unwrap_used, reason = "test support")]
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
