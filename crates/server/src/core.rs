@@ -17,6 +17,7 @@ use steadfast_wire::header::Header;
 use steadfast_wire::headers::NotifyConsumerIdsChanged;
 
 use crate::clock::Clock;
+use crate::failpoint::{self, Stage};
 use crate::inbox::Inbox;
 use crate::lone::LogAccess;
 use crate::readers::Readers;
@@ -122,7 +123,10 @@ impl Shell {
 
     fn reply(&mut self, origin: &Origin, reply: Reply) {
         if let Some(conn) = self.touch(origin.conn) {
-            conn.reply(|out| reply.encode(origin, out));
+            match failpoint::hit(Stage::Reply) {
+                Ok(()) => conn.reply(|out| reply.encode(origin, out)),
+                Err(_) => conn.close(),
+            }
         }
     }
 
@@ -150,7 +154,10 @@ impl Shell {
 
     fn flush(&mut self) {
         for conn in self.touched.drain(..) {
-            conn.flush();
+            match failpoint::hit(Stage::SocketWrite) {
+                Ok(()) => conn.flush(),
+                Err(_) => conn.close(),
+            }
             if let Some(peer) = self.peers.get_mut(&conn.id()) {
                 peer.touched = false;
             }
@@ -164,6 +171,8 @@ pub(crate) fn run(mut broker: Broker, mut shell: Shell, inbox: &Inbox<Event>, cl
     let mut inputs = Vec::new();
     loop {
         inputs.extend(events.drain(..).filter_map(|event| shell.receive(event)));
+        let failure = failpoint::hit(Stage::Step).err();
+        inputs.extend(failure.map(|failure| Input::WriteFailed(failure.to_string())));
         broker.step(clock.now(), inputs.drain(..), &mut |effect| shell.carry_out(effect));
         shell.flush();
         if let Some(persisted) = shell.writer.write_lone() {

@@ -1,16 +1,20 @@
 //! The broker's port: decodes requests on the network's threads, so that the core does only what needs order.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use steadfast_broker::io::{Input, Origin};
+use steadfast_broker::reply::Reply;
 use steadfast_broker::request::{self, Edge};
 use steadfast_net::{ConnId, Connection, Handler};
 use steadfast_types::Timestamp;
+use steadfast_wire::code::response;
 use steadfast_wire::frame::Frame;
 use steadfast_wire::header::{Header, HeaderError};
 
 use crate::clock::Clock;
 use crate::core::Event;
+use crate::failpoint::{self, Stage};
 use crate::inbox::Inbox;
 
 /// Handles the frames of the broker's port.
@@ -41,7 +45,10 @@ impl BrokerPort {
             oneway: header.is_oneway(),
             version: header.version,
         };
-        match request::decode(&self.edge, conn.peer(), now, &header, frame.body) {
+        let decoded = failpoint::hit(Stage::Decode)
+            .map_err(|failure| Reply::error(response::SYSTEM_ERROR, format!("stored=no; cause: {failure}")))
+            .and_then(|()| request::decode(&self.edge, conn.peer(), now, &header, frame.body));
+        match decoded {
             Ok(request) => Ok(Some((origin, request))),
             Err(reply) => {
                 if !origin.oneway {
@@ -59,6 +66,9 @@ impl Handler for BrokerPort {
     }
 
     fn frames(&self, conn: &Arc<Connection>, frames: &mut Vec<Frame>) {
+        if let Err(failure) = failpoint::hit(Stage::FrameRead) {
+            return close(conn, &failure);
+        }
         let now = self.clock.wall();
         let mut events = Vec::with_capacity(frames.len());
         let (mut requests, mut bytes) = (0, 0);
@@ -74,11 +84,13 @@ impl Handler for BrokerPort {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::warn!(peer = %conn.peer(), "connection closed: {error}");
-                    conn.close();
+                    close(conn, &error);
                     break;
                 }
             }
+        }
+        if let Err(failure) = failpoint::hit(Stage::Inbox) {
+            return close(conn, &failure);
         }
         if !events.is_empty() {
             conn.expect_replies(requests, bytes);
@@ -89,4 +101,9 @@ impl Handler for BrokerPort {
     fn closed(&self, conn: ConnId) {
         self.core.push(Event::Closed(conn));
     }
+}
+
+fn close(conn: &Connection, cause: &dyn Display) {
+    tracing::warn!(peer = %conn.peer(), "connection closed: {cause}");
+    conn.close();
 }

@@ -14,6 +14,7 @@ mod core;
 pub mod disk;
 mod edge;
 mod explain;
+mod failpoint;
 mod inbox;
 pub mod lock;
 mod lone;

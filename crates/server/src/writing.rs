@@ -11,10 +11,12 @@ use steadfast_broker::recovery::{GroupWriter, WriteError};
 use steadfast_consensus::Write;
 use steadfast_store::checkpoint::{self, Checkpoint};
 use steadfast_store::disk::Disk;
-use steadfast_store::log::{Filler, Room};
+use steadfast_store::log::{Filler, Mark, Room};
+use steadfast_store::run::RunInfo;
 use steadfast_types::LogOffset;
 
 use crate::core::{Event, Milestone, WriterJob};
+use crate::failpoint::{self, Stage};
 use crate::inbox::Inbox;
 
 /// Allocated space ahead of the log's tail, besides the reserve for control records.
@@ -53,13 +55,20 @@ impl<D: Disk> SharedLog<D> {
 
     /// Makes a write durable; returns what the core is to be told.
     pub(crate) fn write(&self, write: &Write) -> Input {
-        match self.writer().write(write) {
+        match self.try_write(write) {
             Ok(mark) => {
                 self.tail.advance(mark.end);
                 Input::Persisted(write.number, mark)
             }
             Err(error) => Input::WriteFailed(error.to_string()),
         }
+    }
+
+    fn try_write(&self, write: &Write) -> anyhow::Result<Mark> {
+        failpoint::hit(Stage::BeforeWrite)?;
+        let mark = self.writer().write(write)?;
+        failpoint::hit(Stage::AfterWrite)?;
+        Ok(mark)
     }
 
     fn sync(&self) -> Result<(), WriteError> {
@@ -148,6 +157,7 @@ impl<D: Disk> FillerThread<D> {
     fn fill(&mut self, told: &mut Room) -> io::Result<()> {
         let target = self.end + (AHEAD + self.control_reserve);
         while self.filler.room().filled_to < target {
+            failpoint::hit(Stage::Fill).map_err(io::Error::other)?;
             let room = self.filler.step()?;
             if room != *told {
                 self.report(told, room);
@@ -186,12 +196,15 @@ pub(crate) fn checkpoints<D: Disk>(
     loop {
         jobs.take(&mut taken, None);
         for job in taken.drain(..) {
-            let written = checkpoint::write(disk, *job).map(|snapshot| {
-                reader.install(&snapshot);
-                snapshot.runs
-            });
-            let result = written.map_err(|error| error.to_string());
+            let result = write_checkpoint(disk, reader, *job).map_err(|error| error.to_string());
             core.push(Event::Input(Input::CheckpointDone(result)));
         }
     }
+}
+
+fn write_checkpoint<D: Disk>(disk: &D, reader: &Reader<D>, job: Checkpoint) -> anyhow::Result<Vec<RunInfo>> {
+    failpoint::hit(Stage::Checkpoint)?;
+    let snapshot = checkpoint::write(disk, job)?;
+    reader.install(&snapshot);
+    Ok(snapshot.runs)
 }

@@ -33,7 +33,7 @@ fn clients() -> Clients {
 }
 
 /// What the ledger says about a server that starts on the directory as it is.
-fn judge(clients: Clients, data: &Path) -> Verdict {
+fn judge(mut clients: Clients, data: &Path) -> Verdict {
     let server = Server::start(data, &[]);
     clients.follow(Some(server.broker()));
     clients.judge()

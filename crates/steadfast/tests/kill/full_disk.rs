@@ -6,11 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering::Relaxed;
 
 use steadfast_sim::rng::Rng;
-use steadfast_wire::code::{request, response};
-use steadfast_wire::header::ExtFields;
-use steadfast_wire::headers::UpdateConsumerOffset;
 
-use crate::load::{Clients, TOPICS};
+use crate::load::Clients;
 use crate::process::{Server, command, set, until};
 
 /// A process that holds the namespace; it ends with its standard input.
@@ -59,20 +56,6 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Whether the position of a group that nobody else uses can be moved.
-fn moves_a_position(clients: &Clients, offset: i64) -> bool {
-    let mut ext = ExtFields::default();
-    UpdateConsumerOffset {
-        consumer_group: "operator".into(),
-        topic: TOPICS[0].into(),
-        queue_id: 0,
-        commit_offset: offset,
-    }
-    .encode(&mut ext);
-    let answer = clients.block_on(clients.link().ask(request::UPDATE_CONSUMER_OFFSET, ext));
-    answer.code == response::SUCCESS
-}
-
 #[test]
 fn a_full_disk_refuses_messages_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -88,7 +71,7 @@ fn a_full_disk_refuses_messages_and_loses_nothing() {
     clients.follow(Some(server.broker()));
     until("messages are refused", || count(&clients.journal.refused) > 200);
     assert!(server.log().contains("the disk is full"), "{}", server.log());
-    assert!(moves_a_position(&clients, 1), "positions are still taken");
+    assert!(clients.move_position(1).code == 0, "positions are still taken");
 
     // Killed where it is full, three times; each start finds the disk full.
     for offset in 2..5 {
@@ -98,7 +81,7 @@ fn a_full_disk_refuses_messages_and_loses_nothing() {
         clients.follow(Some(server.broker()));
         let before = count(&clients.journal.refused);
         until("messages are refused again", || count(&clients.journal.refused) > before + 200);
-        assert!(moves_a_position(&clients, offset), "positions are still taken");
+        assert!(clients.move_position(offset).code == 0, "positions are still taken");
     }
 
     // Space: service resumes in the same process.

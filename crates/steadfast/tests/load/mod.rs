@@ -13,17 +13,22 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use steadfast_audit::{FinalState, Ledger, Name, Verdict};
+use steadfast_net::client::Response;
 use steadfast_sim::rng::Rng;
+use steadfast_wire::code::request;
+use steadfast_wire::header::ExtFields;
+use steadfast_wire::headers::UpdateConsumerOffset;
 use tokio::runtime::{self, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub(crate) use self::link::Link;
+use self::link::Link;
+pub(crate) use self::producer::Outcome;
 
 /// The broker's name, as the tests leave it.
 const BROKER: &str = "broker-a";
 /// Topics that producers and consumers use all the time.
-pub(crate) const TOPICS: [&str; 2] = ["orders", "payments"];
+const TOPICS: [&str; 2] = ["orders", "payments"];
 /// Queues of each of them.
 const QUEUES: u32 = 4;
 /// Further topics, each made by the first message that is sent to it.
@@ -95,13 +100,8 @@ impl Clients {
         self.server.send_replace(server);
     }
 
-    /// A connection for a test's own questions.
-    pub(crate) fn link(&self) -> Link {
+    fn link(&self) -> Link {
         Link::new(self.server.subscribe())
-    }
-
-    pub(crate) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
-        self.runtime.block_on(work)
     }
 
     /// Starts so many connections with so many lanes each; a lane has one request in flight.
@@ -139,8 +139,24 @@ impl Clients {
         self.runtime.block_on(join(&mut self.producers));
     }
 
+    /// Sends once over a connection of its own.
+    pub(crate) fn send_once(&self, name: String) -> Outcome {
+        let (link, journal) = (Arc::new(self.link()), Arc::clone(&self.journal));
+        let lane = producer::Lane::new(name, Rng::new(0), link, journal, self.phase.subscribe());
+        self.runtime.block_on(lane.send_once())
+    }
+
+    /// Moves the position of a group that nobody else uses.
+    pub(crate) fn move_position(&self, offset: i64) -> Response {
+        let (consumer_group, topic) = ("operator".into(), TOPICS[0].into());
+        let mut ext = ExtFields::default();
+        UpdateConsumerOffset { consumer_group, topic, queue_id: 0, commit_offset: offset }.encode(&mut ext);
+        self.runtime.block_on(self.link().ask(request::UPDATE_CONSUMER_OFFSET, ext))
+    }
+
     /// Ends the load, lets consumers come to the end, reads everything back from the server that runs now, and judges.
-    pub(crate) fn judge(mut self) -> Verdict {
+    /// Can be asked again, of another server.
+    pub(crate) fn judge(&mut self) -> Verdict {
         self.stop_producing();
         let mut state = FinalState::default();
         if !self.consumers.is_empty() {

@@ -36,7 +36,8 @@ pub(crate) struct Lane {
 }
 
 /// How an attempt ended.
-enum Outcome {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
     Acked,
     Refused,
     Unknown,
@@ -59,6 +60,15 @@ impl Lane {
             let messages = self.draw_messages();
             self.send(&topic, queue_id, &messages).await;
         }
+    }
+
+    /// One attempt.
+    pub(crate) async fn send_once(mut self) -> Outcome {
+        let (topic, queue_id) = self.draw_queue();
+        let messages = self.draw_messages();
+        let body = message::send_body(&messages);
+        let link = Arc::clone(&self.link);
+        self.attempt(&link.session().await, &topic, queue_id, &messages, &body).await
     }
 
     fn is_on(&self) -> bool {
