@@ -1,7 +1,7 @@
 //! The payload of an entry: parsing ends, and what it reports lies within the payload.
 
 use bytes::Bytes;
-use steadfast_store::log::{Batch, Entry, Kind};
+use steadfast_store::log::{Batch, Entry, Kind, TableEntry, head_len};
 use steadfast_types::record::records;
 use steadfast_types::{LogIndex, Term};
 
@@ -13,12 +13,12 @@ pub(crate) fn run(data: &[u8]) {
     let Ok(batch) = Batch::parse(payload) else { return };
     let damaged = batch.damaged();
     let mut end = 0;
-    for (i, (range, _)) in batch.records().enumerate() {
+    for (i, TableEntry { range, .. }) in batch.records().enumerate() {
         assert!(range.start >= end && range.end <= data.len());
         end = range.end;
         if !damaged.contains(&i) {
             let _ = records(&data[range]).count();
         }
     }
-    assert_eq!(end.max(24 + 8 * batch.len()), data.len());
+    assert_eq!(end.max(head_len(batch.len())), data.len());
 }

@@ -103,6 +103,8 @@ pub enum ReadJob {
         offsets: Range<QueueOffset>,
         /// Which messages.
         filter: TagFilter,
+        /// Offsets of damaged messages, which match every filter.
+        fenced: Vec<QueueOffset>,
         /// Most messages.
         max_messages: usize,
         /// Most bytes; one message is always returned.

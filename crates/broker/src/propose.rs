@@ -2,7 +2,7 @@
 //! shares the next one, so a lone sender waits for no timer and many senders share one synced write.
 
 use bytes::BytesMut;
-use steadfast_store::log::{BatchBuilder, CONTROL_ROOM, head_len};
+use steadfast_store::log::{BatchBuilder, CONTROL_ROOM, head_len, identity};
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::unit::{QueueName, Unit};
 use steadfast_types::record::{self, PREFIX_LEN, Stamp};
@@ -159,7 +159,7 @@ struct Stamper<'a> {
 
 impl Stamper<'_> {
     fn control(&mut self, control: Control, payload: &[u8]) {
-        self.builder.push(|_, buf| record::encode_control(payload, buf));
+        self.builder.push(0, |_, buf| record::encode_control(payload, buf));
         self.applied.push(Applied::Control(control));
     }
 
@@ -191,7 +191,8 @@ impl Stamper<'_> {
     ) -> (Unit, Vec<u64>) {
         let store_time = self.broker.store_time;
         let mut placed = LogOffset::ZERO;
-        let (size, crc) = self.builder.push(|log_offset, buf| {
+        let identity = identity(&queue.topic, queue.queue_id, queue_offset);
+        let (size, crc) = self.builder.push(identity, |log_offset, buf| {
             placed = log_offset;
             let start = buf.len();
             buf.extend_from_slice(bytes);

@@ -18,7 +18,7 @@ use steadfast_types::{LogOffset, QueueOffset, Timestamp};
 
 use crate::filter::TagFilter;
 use crate::io::{ReadJob, ReadResult};
-use crate::recovery::rebuild_run;
+use crate::recovery::{Fenced, rebuild_run};
 
 /// Units read from a run at a time.
 const UNITS: usize = 2048;
@@ -53,13 +53,15 @@ pub struct Reader<D: Disk> {
     layout: Layout,
     log: LogReader<D>,
     slots: RwLock<Vec<Arc<Slot<D>>>>,
+    /// Damaged messages that were met when a run was made again: they match every filter and every key.
+    fenced: RwLock<Vec<Fenced>>,
 }
 
 impl<D: Disk> Reader<D> {
     /// A reader that knows the runs of a snapshot. A run that does not open is made again when needed.
     pub(crate) fn new(disk: D, layout: Layout, cache_bytes: usize) -> Self {
         let log = LogReader::new(disk.clone(), log::DIR, cache_bytes);
-        Self { disk, layout, log, slots: RwLock::default() }
+        Self { disk, layout, log, slots: RwLock::default(), fenced: RwLock::default() }
     }
 
     /// Takes over the runs that a snapshot names. Call it before the core hears that the checkpoint is done.
@@ -96,8 +98,8 @@ impl<D: Disk> Reader<D> {
 
     fn try_perform(&self, job: ReadJob, late: &dyn Fn() -> bool) -> Result<ReadResult, Failure> {
         match job {
-            ReadJob::Queue { queue, offsets, filter, max_messages, max_bytes, committed } => {
-                let (units, after) = self.matching(&queue, offsets, &filter, max_messages)?;
+            ReadJob::Queue { queue, offsets, filter, fenced, max_messages, max_bytes, committed } => {
+                let (units, after) = self.matching(&queue, offsets, (&filter, &fenced), max_messages)?;
                 let (numbers, units): (Vec<_>, Vec<_>) = units.into_iter().unzip();
                 if units.is_empty() {
                     return Ok(ReadResult::Messages { records: Vec::new(), next: after });
@@ -137,7 +139,7 @@ impl<D: Disk> Reader<D> {
         &self,
         queue: &QueueName,
         offsets: Range<QueueOffset>,
-        filter: &TagFilter,
+        (filter, fenced): (&TagFilter, &[QueueOffset]),
         max: usize,
     ) -> Result<(Vec<(QueueOffset, Unit)>, QueueOffset), Failure> {
         let mut found = Vec::new();
@@ -154,7 +156,7 @@ impl<D: Disk> Reader<D> {
                 if found.len() == max {
                     break;
                 }
-                if filter.matches(unit.tag) {
+                if filter.matches(unit.tag) || fenced.contains(&at) || self.is_fenced(&unit) {
                     found.push((at, unit));
                 }
                 at = at.next();
@@ -215,8 +217,9 @@ impl<D: Disk> Reader<D> {
             return Ok(run.clone());
         }
         let begins = slot.covers.start;
-        rebuild_run(&self.disk, self.layout, slot.covers.clone())
+        let fenced = rebuild_run(&self.disk, self.layout, slot.covers.clone())
             .map_err(|cause| Failure::Rebuild(begins, cause))?;
+        self.fenced.write().unwrap_or_else(PoisonError::into_inner).extend(fenced);
         let run = Arc::new(Run::open(&self.disk, INDEX_DIR, RunId(begins))?);
         *held = Some(run.clone());
         Ok(run)
@@ -241,9 +244,25 @@ impl<D: Disk> Reader<D> {
             }
             let run = self.run_of(slot)?;
             let candidates = self.checked(slot, &run, |run| run.candidates(hash))?;
-            full = self.collect(wanted, candidates.into_iter().rev(), &mut records)?;
+            let fenced = self.fenced_candidates(hash, &wanted.topic, &slot.covers);
+            let candidates = candidates.into_iter().rev().chain(fenced);
+            full = self.collect(wanted, candidates, &mut records)?;
         }
         Ok(ReadResult::Messages { records, next: QueueOffset::ZERO })
+    }
+
+    /// Whether a message was damaged when its run was made again: its tag is not known.
+    fn is_fenced(&self, unit: &Unit) -> bool {
+        let fenced = self.fenced.read().unwrap_or_else(PoisonError::into_inner);
+        fenced.iter().any(|fenced| fenced.unit == *unit)
+    }
+
+    /// Messages of a topic in a stretch of the log that may have any key.
+    fn fenced_candidates(&self, hash: u64, topic: &str, covers: &Range<LogOffset>) -> Vec<KeyEntry> {
+        let fenced = self.fenced.read().unwrap_or_else(PoisonError::into_inner);
+        let here = fenced.iter().filter(|f| *f.queue.topic == *topic && covers.contains(&f.unit.log_offset));
+        here.map(|f| KeyEntry { hash, log_offset: f.unit.log_offset, size: f.unit.size, crc: f.unit.crc })
+            .collect()
     }
 
     /// Keeps the candidates that really have the key: a hash is only a hint, and none of the hits that count

@@ -12,13 +12,14 @@ use steadfast_store::disk::{Disk, Mode};
 use steadfast_store::file::FileError;
 use steadfast_store::log::{
     self, AppendError, Batch, Filler, Kind, Layout, LogWriter, Mark, Room, Scan, ScanError, Scanned,
+    TableEntry, identity,
 };
 use steadfast_store::meta::{Meta, MetaError, MetaFile};
 use steadfast_store::run::{self, RunContents};
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::snapshot;
 use steadfast_store::unit::{KeyEntry, QueueName, Unit};
-use steadfast_types::record::{Record, StoredMessage, records};
+use steadfast_types::record::{Record, Stamp, StoredMessage, records};
 use steadfast_types::{LogIndex, LogOffset, QueueOffset, Term};
 
 use crate::broker::{Broker, Phase};
@@ -249,32 +250,42 @@ impl Replay {
         match derive(&found) {
             Ok(Derived { applied, fenced, store_time }) => {
                 self.broker.store_time = self.broker.store_time.max(store_time);
-                self.warnings.extend(fenced);
                 if found.damaged.is_empty() {
                     self.broker.hot.push(found.payload_at, found.entry.payload);
                 }
-                self.apply(index, applied);
+                self.apply(index, applied, fenced);
             }
             Err(at) => self.error = Some(OpenError::Unidentified { index, at }),
         }
     }
 
     /// What a record says of itself counts only if it is what must come next.
-    fn apply(&mut self, index: LogIndex, applied: Vec<Applied>) {
+    fn apply(&mut self, index: LogIndex, applied: Vec<Applied>, fenced: Vec<Fenced>) {
         let mut next: BTreeMap<&QueueName, QueueOffset> = BTreeMap::new();
         for record in &applied {
             let Applied::Message { queue, offset, unit, .. } = record else { continue };
-            let Some(known) = self.broker.state.topics.queue_mut(&queue.topic, queue.queue_id) else {
-                continue;
+            let expected = match self.broker.state.topics.queue_mut(&queue.topic, queue.queue_id) {
+                Some(known) => Some(next.entry(queue).or_insert(known.end)),
+                // A queue that never was: it is the name that is damaged.
+                None if fenced.iter().any(|fenced| fenced.unit == *unit) => None,
+                None => continue,
             };
-            let expected = next.entry(queue).or_insert(known.end);
-            if *expected != *offset {
+            let Some(expected) = expected.filter(|expected| **expected == *offset) else {
                 self.error = Some(OpenError::Unidentified { index, at: unit.log_offset });
                 return;
-            }
+            };
             *expected = expected.next();
         }
         self.broker.apply_all(applied);
+        for Fenced { queue, offset, unit } in fenced {
+            self.warnings.push(format!(
+                "the message at offset {offset} of queue {queue} (log offset {}) is damaged; its consumers stop there",
+                unit.log_offset
+            ));
+            if let Some(queue) = self.broker.state.topics.queue_mut(&queue.topic, queue.queue_id) {
+                queue.fence(offset, unit);
+            }
+        }
         self.broker.statistics = Statistics::default();
     }
 }
@@ -282,9 +293,16 @@ impl Replay {
 /// What an entry of the log does.
 struct Derived {
     applied: Vec<Applied>,
-    /// A line for each damaged record.
-    fenced: Vec<String>,
+    fenced: Vec<Fenced>,
     store_time: steadfast_types::Timestamp,
+}
+
+/// A damaged message whose place is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Fenced {
+    pub(crate) queue: QueueName,
+    pub(crate) offset: QueueOffset,
+    pub(crate) unit: Unit,
 }
 
 /// Derives queues, index and state from an entry. A damaged message whose place can still be read is fenced: its
@@ -299,7 +317,7 @@ fn derive(found: &Scanned) -> Result<Derived, LogOffset> {
         fenced: Vec::new(),
         store_time: batch.store_time(),
     };
-    for (i, (range, crc)) in batch.records().enumerate() {
+    for (i, TableEntry { range, crc, identity: stated }) in batch.records().enumerate() {
         let log_offset = found.payload_at + range.start as u64;
         let damaged = found.damaged.contains(&i);
         let size = range.len() as u32;
@@ -307,21 +325,19 @@ fn derive(found: &Scanned) -> Result<Derived, LogOffset> {
         let applied = match records(bytes).next() {
             Some(Ok((_, Record::Message(message)))) => {
                 let message = StoredMessage::decode_verified(message).map_err(|_| log_offset)?;
-                if message.stamp.log_offset != log_offset {
+                let Stamp { queue_id, queue_offset, .. } = message.stamp;
+                if identity(message.topic, queue_id, queue_offset) != stated {
                     return Err(log_offset);
                 }
                 let (tag, keys) =
                     if damaged { (0, Vec::new()) } else { derived(message.topic, message.properties) };
                 let queue = QueueName::new(message.topic, message.stamp.queue_id);
                 let offset = message.stamp.queue_offset;
-                if damaged {
-                    out.fenced.push(format!(
-                        "the message at offset {offset} of queue {queue} (log offset {log_offset}) is damaged; \
-                         its consumers stop there"
-                    ));
-                }
                 let unit = Unit { log_offset, size, tag, crc };
-                Applied::Message { queue, offset, unit, keys, store_time: message.stamp.store_time }
+                if damaged {
+                    out.fenced.push(Fenced { queue: queue.clone(), offset, unit });
+                }
+                Applied::Message { queue, offset, unit, keys, store_time: out.store_time }
             }
             Some(Ok((_, Record::Control(control)))) if !damaged => {
                 Applied::Control(Control::decode(control).map_err(|_| log_offset)?)
@@ -333,11 +349,17 @@ fn derive(found: &Scanned) -> Result<Derived, LogOffset> {
     Ok(out)
 }
 
-/// Makes the index run of a stretch of the log again.
-pub(crate) fn rebuild_run<D: Disk>(disk: &D, layout: Layout, covers: Range<LogOffset>) -> Result<(), String> {
+/// Makes the index run of a stretch of the log again; returns the damaged messages in it, which it has without their
+/// tags and keys.
+pub(crate) fn rebuild_run<D: Disk>(
+    disk: &D,
+    layout: Layout,
+    covers: Range<LogOffset>,
+) -> Result<Vec<Fenced>, String> {
     let mut queues: Vec<(QueueName, QueueOffset, Vec<Unit>)> = Vec::new();
     let mut places = BTreeMap::new();
     let mut keys = Vec::new();
+    let mut fenced = Vec::new();
     let mut unidentified = None;
     log::walk(disk, layout, covers.clone(), |found| {
         if found.entry.kind != Kind::Batch {
@@ -350,6 +372,7 @@ pub(crate) fn rebuild_run<D: Disk>(disk: &D, layout: Layout, covers: Range<LogOf
                 return;
             }
         };
+        fenced.extend(derived.fenced);
         for record in derived.applied {
             let Applied::Message { queue, offset, unit, keys: hashes, .. } = record else { continue };
             let at = *places.entry(queue.clone()).or_insert_with(|| {
@@ -366,7 +389,7 @@ pub(crate) fn rebuild_run<D: Disk>(disk: &D, layout: Layout, covers: Range<LogOf
         return Err(format!("the record at log offset {at} is damaged"));
     }
     let contents = RunContents { covers, queues, keys };
-    run::write_run(disk, INDEX_DIR, contents).map(|_| ()).map_err(|error| error.to_string())
+    run::write_run(disk, INDEX_DIR, contents).map(|_| fenced).map_err(|error| error.to_string())
 }
 
 /// The durable half of a replica: its vote and its log.

@@ -45,7 +45,7 @@ impl Log {
             let commit = LogIndex::new(commit);
             let mut builder = BatchBuilder::new(place.at, commit, Timestamp::new(5), contents.len(), len);
             for content in *contents {
-                builder.push(|_, buf| encode_control(content, buf));
+                builder.push(0, |_, buf| encode_control(content, buf));
             }
             let index = mark.index.next();
             let entry = Entry { index, term: self.term, kind: Kind::Batch, payload: builder.finish() };

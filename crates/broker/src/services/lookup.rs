@@ -1,6 +1,8 @@
 //! Finding a message: by key, by unique key, or by its place in the log.
 
-use steadfast_store::unit::key_hash;
+use std::cmp::Reverse;
+
+use steadfast_store::unit::{KeyEntry, key_hash};
 use steadfast_types::{LogOffset, Timestamp};
 use steadfast_wire::code::response;
 use steadfast_wire::headers::QueryMessageResponse;
@@ -21,13 +23,29 @@ impl Broker {
         let job = ReadJob::Query {
             topic: query.topic.clone(),
             key: query.key.clone(),
-            recent: self.keys.candidates(key_hash(&query.topic, &query.key)),
+            recent: self.recent_candidates(&query),
             stored: query.begin..Timestamp::new(query.end.get().saturating_add(1)),
             max_messages: query.max_messages,
             committed: self.committed(),
         };
         self.read(ReadPurpose::Query { origin, query }, job, out);
         Ok(None)
+    }
+
+    /// What may have the key and is in no index run, newest first.
+    fn recent_candidates(&self, query: &QueryRequest) -> Vec<KeyEntry> {
+        let hash = key_hash(&query.topic, &query.key);
+        let queues = self.state.topics.get(&query.topic).into_iter().flat_map(|topic| &topic.queues);
+        let fenced = queues.flat_map(|queue| queue.fenced().values()).map(|unit| KeyEntry {
+            hash,
+            log_offset: unit.log_offset,
+            size: unit.size,
+            crc: unit.crc,
+        });
+        let mut found = self.keys.candidates(hash);
+        found.extend(fenced);
+        found.sort_unstable_by_key(|entry| Reverse(entry.log_offset));
+        found
     }
 
     pub(super) fn query_done(

@@ -16,6 +16,7 @@ use crate::io::{Now, Origin, ReadJob, ReadResult};
 use crate::pending::PendingControl;
 use crate::reply::{Reply, ReplyHeader};
 use crate::request::PullRequest;
+use crate::state::Queue;
 
 /// Units that one pull looks at, at most, when its filter matches few (RocketMQ's
 /// `maxFilterMessageSize` / 20).
@@ -70,6 +71,7 @@ impl Broker {
                 queue: name,
                 offsets: offset..recent_from,
                 filter,
+                fenced: queue.fenced().range(offset..recent_from).map(|(offset, _)| *offset).collect(),
                 max_messages: pull.max_messages,
                 max_bytes: pull.max_bytes,
                 committed,
@@ -77,7 +79,7 @@ impl Broker {
             self.read(ReadPurpose::Pull { origin, pull: Box::new(pull), offsets: Vec::new() }, job, out);
             return Ok(None);
         }
-        let found = find(queue.units_from(offset), offset, &filter, &pull);
+        let found = find(queue, offset, &filter, &pull);
         if found.units.is_empty() {
             // Nothing matched. At the end of the queue the filtered consumer waits like any other.
             if found.next == end && pull.hold > 0 {
@@ -179,19 +181,14 @@ impl Broker {
     }
 }
 
-fn find<'a>(
-    units: impl Iterator<Item = &'a Unit>,
-    from: QueueOffset,
-    filter: &TagFilter,
-    pull: &PullRequest,
-) -> Found {
+fn find(queue: &Queue, from: QueueOffset, filter: &TagFilter, pull: &PullRequest) -> Found {
     let mut found = Found { units: Vec::new(), next: from };
     let mut bytes = 0;
-    for (scanned, unit) in units.enumerate() {
+    for (scanned, unit) in queue.units_from(from).enumerate() {
         if scanned == SCAN_UNITS || found.units.len() == pull.max_messages {
             break;
         }
-        if filter.matches(unit.tag) {
+        if filter.matches(unit.tag) || queue.fenced().contains_key(&found.next) {
             bytes += unit.size as usize;
             if !found.units.is_empty() && bytes > pull.max_bytes {
                 break;

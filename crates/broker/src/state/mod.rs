@@ -15,7 +15,7 @@ use crate::bytes_ext::Malformed;
 use crate::control::Control;
 
 /// Version of the encoding below.
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// Everything that the log decides.
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! One queue of a topic: where it begins and ends, and the units of its newest messages. Older units are in
 //! index runs.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf, BufMut};
 use steadfast_store::unit::{QueueName, Unit};
@@ -23,6 +23,9 @@ pub(crate) struct Queue {
     pub(crate) last_store_time: Timestamp,
     /// Units of the last messages; the last one belongs to `end - 1`.
     recent: VecDeque<Unit>,
+    /// Messages that were damaged when the log was replayed. Their tags and keys are not known: each matches every
+    /// filter and every key, so that whoever may want it learns of the damage.
+    fenced: BTreeMap<QueueOffset, Unit>,
     /// Pulls held at the end of this queue, by number.
     pub(crate) held: Vec<u64>,
 }
@@ -36,6 +39,7 @@ impl Queue {
             stamped: QueueOffset::ZERO,
             last_store_time: Timestamp::ZERO,
             recent: VecDeque::new(),
+            fenced: BTreeMap::new(),
             held: Vec::new(),
         }
     }
@@ -51,6 +55,22 @@ impl Queue {
         self.end = self.end.next();
         self.stamped = self.stamped.max(self.end);
         self.last_store_time = store_time;
+    }
+
+    /// Nothing that the queue holds is kept.
+    pub(crate) fn expire_all(&mut self) {
+        self.min = self.end;
+        self.fenced.clear();
+    }
+
+    /// The message at `offset`, which has joined, is damaged.
+    pub(crate) fn fence(&mut self, offset: QueueOffset, unit: Unit) {
+        self.fenced.insert(offset, unit);
+    }
+
+    /// Messages whose tags and keys are not known.
+    pub(crate) fn fenced(&self) -> &BTreeMap<QueueOffset, Unit> {
+        &self.fenced
     }
 
     /// Units from `offset` on; `offset` must not be before [`Queue::recent_from`].
@@ -83,6 +103,11 @@ impl Queue {
         out.put_u64(self.min.get());
         out.put_u64(self.end.get());
         out.put_u64(self.last_store_time.get());
+        out.put_u32(self.fenced.len() as u32);
+        for (offset, unit) in &self.fenced {
+            out.put_u64(offset.get());
+            unit.encode(out);
+        }
     }
 
     pub(super) fn decode(name: QueueName, bytes: &mut &[u8]) -> Result<Self, Malformed> {
@@ -91,6 +116,12 @@ impl Queue {
         queue.end = QueueOffset::new(bytes.try_get_u64()?);
         queue.stamped = queue.end;
         queue.last_store_time = Timestamp::new(bytes.try_get_u64()?);
+        for _ in 0..bytes.try_get_u32()? {
+            let offset = QueueOffset::new(bytes.try_get_u64()?);
+            let (unit, rest) = bytes.split_first_chunk().ok_or(Malformed)?;
+            queue.fenced.insert(offset, Unit::decode(unit));
+            *bytes = rest;
+        }
         Ok(queue)
     }
 }

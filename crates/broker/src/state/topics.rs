@@ -124,9 +124,7 @@ impl Topics {
     pub(super) fn delete(&mut self, name: &str) {
         if let Some((name, topic)) = self.live.remove_entry(name) {
             let mut queues = topic.queues;
-            for queue in &mut queues {
-                queue.min = queue.end;
-            }
+            queues.iter_mut().for_each(Queue::expire_all);
             self.deleted.insert(name, queues);
         }
     }

@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! 0 u64 commit index known to the leader | 8 u64 store time | 16 u32 count | 20 u32 zero
-//! 24 count × (u32 size, u32 crc32c) | records, one after the other
+//! 24 count × (u32 size, u32 crc32c, u32 identity) | records, one after the other
 //! ```
+//!
+//! The identity is a checksum of topic, queue and queue offset ([`identity`]): if a record is damaged, it tells
+//! whether the place that the damaged bytes claim is the one the record had.
 //!
 //! The part before the records is the *head*. The frame's checksum covers the head and the head's table covers
 //! each record, so that every byte is checked once and a damaged record is told from its neighbours.
@@ -11,16 +14,34 @@
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use steadfast_types::{LogIndex, LogOffset, Timestamp};
+use steadfast_types::{LogIndex, LogOffset, QueueId, QueueOffset, Timestamp};
 
 use super::frame::FRAME_HEADER_LEN;
 
 const FIXED: usize = 24;
-const PER_RECORD: usize = 8;
+const PER_RECORD: usize = 12;
 
 /// Bytes before the first record in a batch of `count` records.
 pub const fn head_len(count: usize) -> usize {
     FIXED + PER_RECORD * count
+}
+
+/// Identity of a message for its batch's table: CRC-32C of topic, queue id and queue offset.
+pub fn identity(topic: &str, queue_id: QueueId, queue_offset: QueueOffset) -> u32 {
+    let crc = crc32c::crc32c(&queue_offset.get().to_be_bytes());
+    let crc = crc32c::crc32c_append(crc, &queue_id.get().to_be_bytes());
+    crc32c::crc32c_append(crc, topic.as_bytes())
+}
+
+/// What a batch's table says of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableEntry {
+    /// Where the record lies in the payload.
+    pub range: Range<usize>,
+    /// CRC-32C of its bytes.
+    pub crc: u32,
+    /// See [`identity`]; 0 for control records.
+    pub identity: u32,
 }
 
 /// Writes a batch for a known place in the log.
@@ -51,15 +72,17 @@ impl BatchBuilder {
         Self { buf, base: frame + FRAME_HEADER_LEN as u64, count, written: 0 }
     }
 
-    /// Appends one record; `fill` gets the place it will have and must append it whole. Returns size and CRC.
-    pub fn push(&mut self, fill: impl FnOnce(LogOffset, &mut BytesMut)) -> (u32, u32) {
+    /// Appends one record; `fill` gets the place it will have and must append it whole. `identity` is 0 for control
+    /// records. Returns size and CRC.
+    pub fn push(&mut self, identity: u32, fill: impl FnOnce(LogOffset, &mut BytesMut)) -> (u32, u32) {
         let start = self.buf.len();
         fill(self.base + start as u64, &mut self.buf);
         let crc = crc32c::crc32c(&self.buf[start..]);
         let size = (self.buf.len() - start) as u32;
         let at = head_len(self.written);
-        self.buf[at..at + 4].copy_from_slice(&size.to_be_bytes());
-        self.buf[at + 4..at + 8].copy_from_slice(&crc.to_be_bytes());
+        for (i, field) in [size, crc, identity].into_iter().enumerate() {
+            self.buf[at + 4 * i..at + 4 * i + 4].copy_from_slice(&field.to_be_bytes());
+        }
         self.written += 1;
         (size, crc)
     }
@@ -101,7 +124,7 @@ impl Batch {
             return Err(BatchError::Head);
         }
         let batch = Self { payload, count };
-        let sizes: u64 = (0..count).map(|i| u64::from(batch.table(i).0)).sum();
+        let sizes: u64 = (0..count).map(|i| u64::from(u32_at(&batch.payload, head_len(i)))).sum();
         if head_len(count) as u64 + sizes != batch.payload.len() as u64 {
             return Err(BatchError::Head);
         }
@@ -128,14 +151,15 @@ impl Batch {
         self.count == 0
     }
 
-    /// The records: where each lies in the payload, and its CRC.
-    pub fn records(&self) -> impl Iterator<Item = (Range<usize>, u32)> + '_ {
-        let mut at = head_len(self.count);
+    /// The table.
+    pub fn records(&self) -> impl Iterator<Item = TableEntry> + '_ {
+        let mut end = head_len(self.count);
         (0..self.count).map(move |i| {
-            let (size, crc) = self.table(i);
-            let range = at..at + size as usize;
-            at = range.end;
-            (range, crc)
+            let at = head_len(i);
+            let field = |n: usize| u32_at(&self.payload, at + 4 * n);
+            let range = end..end + field(0) as usize;
+            end = range.end;
+            TableEntry { range, crc: field(1), identity: field(2) }
         })
     }
 
@@ -143,7 +167,7 @@ impl Batch {
     pub fn damaged(&self) -> Vec<usize> {
         self.records()
             .enumerate()
-            .filter(|(_, (range, crc))| crc32c::crc32c(&self.payload[range.clone()]) != *crc)
+            .filter(|(_, record)| crc32c::crc32c(&self.payload[record.range.clone()]) != record.crc)
             .map(|(i, _)| i)
             .collect()
     }
@@ -151,11 +175,6 @@ impl Batch {
     /// The whole payload.
     pub fn payload(&self) -> &Bytes {
         &self.payload
-    }
-
-    fn table(&self, i: usize) -> (u32, u32) {
-        let at = head_len(i);
-        (u32_at(&self.payload, at), u32_at(&self.payload, at + 4))
     }
 }
 

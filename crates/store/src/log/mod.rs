@@ -6,7 +6,7 @@
 //! │ header   │ frame │ frame │ frame        │                                      │
 //! └──────────┴───────┴───────┴──────────────┴──────────────────────────────────────┘
 //!                     frame = header (64 bytes) + payload + zeroes up to 8 bytes
-//!                     payload of a batch = commit, time, count, [size, crc]…, record…
+//!                     payload of a batch = commit, time, count, [size, crc, identity]…, record…
 //! ```
 //!
 //! The bytes of a frame follow from the log before it alone, so all replicas hold the same files. A frame never
@@ -21,7 +21,7 @@ mod segment;
 mod walk;
 mod writer;
 
-pub use batch::{Batch, BatchBuilder, BatchError, head_len};
+pub use batch::{Batch, BatchBuilder, BatchError, TableEntry, head_len, identity};
 pub use filler::{Filler, Room};
 pub use frame::{Entry, FRAME_HEADER_LEN, FrameError, Kind, frame_len};
 pub use layout::{Layout, Mark, Place};
