@@ -34,7 +34,7 @@ pub struct Snapshot {
 pub struct Checkpoint {
     /// The stretch that no run covers yet; None if nothing was written since the last one.
     pub run: Option<RunContents>,
-    /// The state after that stretch. The new run's name is added to `runs` by [`write`].
+    /// The state after that stretch. The new run's name is added to `runs` by [`write()`].
     pub snapshot: Snapshot,
 }
 

@@ -64,7 +64,7 @@ pub struct Damage {
 pub struct Loaded {
     /// Last log index that it covers.
     pub index: LogIndex,
-    /// The state, as given to [`write`].
+    /// The state, as given to [`write()`].
     pub payload: Bytes,
     /// Newer files that were passed over because they do not verify.
     pub damaged: Vec<Damage>,

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use bytes::{BufMut, Bytes, BytesMut};
 use steadfast_broker::request::{self, Edge, Request};
 use steadfast_store::disk::BLOCK;
-use steadfast_store::log::{BatchBuilder, FRAME_HEADER_LEN, Mark, head_len};
+use steadfast_store::log::{BatchBuilder, FRAME_HEADER_LEN, Mark, head_len, identity};
 use steadfast_types::record::{Draft, Stamp, stamp};
 use steadfast_types::{LogIndex, LogOffset, QueueId, QueueOffset, Timestamp};
 
@@ -127,7 +127,7 @@ impl Forged {
         .encode(&mut record);
         let mut batch = BatchBuilder::new(at, self.commit, self.store_time, 1, record.len());
         let (queue_id, queue_offset, store_time) = (QueueId::new(0), self.queue_offset, self.store_time);
-        batch.push(|log_offset, buf| {
+        batch.push(identity("T0", queue_id, queue_offset), |log_offset, buf| {
             stamp(&mut record, Stamp { queue_id, queue_offset, log_offset, store_time });
             buf.extend_from_slice(&record);
         });

@@ -89,7 +89,7 @@ impl fmt::Display for Fault {
 }
 
 /// Kinds of faults, of which a seed takes some.
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::Kill,
     Kind::Power,
     Kind::Stop,
@@ -98,6 +98,7 @@ const KINDS: [Kind; 12] = [
     Kind::Short,
     Kind::Stall,
     Kind::Full,
+    Kind::Damage,
     Kind::Damage,
     Kind::Clock,
     Kind::Disconnect,
