@@ -181,6 +181,8 @@ pub enum ReadResult {
         /// Where the next pull goes on.
         next: QueueOffset,
     },
+    /// A record that no index run covers yet: only its body was checked, the core has its unit.
+    Unproven(Bytes),
     /// A number: a queue offset or a time.
     Number(u64),
     /// There is no such record.

@@ -118,7 +118,7 @@ impl<D: Disk> Reader<D> {
             }
             ReadJob::View { at, committed } => {
                 let record = self.log.record_at(at, committed)?;
-                Ok(ReadResult::Messages { records: vec![record], next: QueueOffset::ZERO })
+                self.prove(at, record)
             }
             ReadJob::StoreTime { queue, offset, unit, committed } => {
                 let unit = match unit {
@@ -131,6 +131,24 @@ impl<D: Disk> Reader<D> {
                 self.search(&queue, offsets, &recent, time, upper, committed)
             }
         }
+    }
+
+    /// Whoever names a log offset has no checksum of the whole record, and its own covers the body alone. The unit of
+    /// the place that it claims to have does: damage of the claim leads to another message's unit, or to none.
+    fn prove(&self, at: LogOffset, record: Bytes) -> Result<ReadResult, Failure> {
+        let slots = self.slots();
+        let Some(slot) = slots.iter().find(|slot| slot.covers.contains(&at)) else {
+            return Ok(ReadResult::Unproven(record));
+        };
+        let damaged = || ReadError::Damaged { log_offset: at, size: record.len() as u32 };
+        let message = StoredMessage::decode_verified(&record).map_err(|_| damaged())?;
+        let queue = QueueName::new(message.topic, message.stamp.queue_id);
+        let run = self.run_of(slot)?;
+        let units = self.checked(slot, &run, |run| run.units(&queue, message.stamp.queue_offset, 1))?;
+        if !units.first().is_some_and(|unit| unit.log_offset == at && unit.vouches_for(&record)) {
+            return Err(damaged().into());
+        }
+        Ok(ReadResult::Messages { records: vec![record], next: QueueOffset::ZERO })
     }
 
     /// Units of a queue that match, and the first offset not looked at.

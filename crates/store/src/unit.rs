@@ -56,6 +56,11 @@ impl Unit {
     /// Bytes in an encoded unit.
     pub const LEN: usize = 20;
 
+    /// Whether these bytes are the record that the unit was made for.
+    pub fn vouches_for(&self, record: &[u8]) -> bool {
+        record.len() == self.size as usize && crc32c::crc32c(record) == self.crc
+    }
+
     /// Appends the encoded unit.
     pub fn encode(&self, out: &mut impl BufMut) {
         out.put_u64(self.log_offset.get());

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use steadfast_store::unit::{KeyEntry, key_hash};
+use steadfast_types::record::StoredMessage;
 use steadfast_types::{LogOffset, Timestamp};
 use steadfast_wire::code::response;
 use steadfast_wire::headers::QueryMessageResponse;
@@ -98,8 +99,22 @@ impl Broker {
         Ok(None)
     }
 
-    pub(super) fn view_done(origin: Origin, at: u64, result: ReadResult, out: &mut Out<'_>) {
+    pub(super) fn view_done(&mut self, origin: Origin, at: u64, result: ReadResult, out: &mut Out<'_>) {
         let answer = match result {
+            // A checkpoint came in between: an index run has its unit now.
+            ReadResult::Unproven(_) if at < self.stretch.from.get() => {
+                match self.view_message(origin, at, out) {
+                    Err(refused) => refused,
+                    Ok(_) => return,
+                }
+            }
+            ReadResult::Unproven(record) if self.vouches_for(at, &record) => {
+                Reply { body: vec![record], ..Reply::ok() }
+            }
+            ReadResult::Unproven(_) => {
+                let remark = format!("the message at log offset {at} is damaged");
+                Reply::error(response::SYSTEM_ERROR, remark)
+            }
             ReadResult::Messages { records, .. } if !records.is_empty() => {
                 Reply { body: records, ..Reply::ok() }
             }
@@ -109,5 +124,13 @@ impl Broker {
             _ => Reply::error(response::SYSTEM_ERROR, format!("no message begins at log offset {at}")),
         };
         reply(origin, answer, out);
+    }
+
+    /// Whether the unit of the place that a record claims to have was made for this record.
+    fn vouches_for(&mut self, at: u64, record: &[u8]) -> bool {
+        let Ok(message) = StoredMessage::decode_verified(record) else { return false };
+        let queue = self.state.topics.queue_mut(message.topic, message.stamp.queue_id);
+        let unit = queue.as_ref().and_then(|queue| queue.unit(message.stamp.queue_offset));
+        unit.is_some_and(|unit| unit.log_offset.get() == at && unit.vouches_for(record))
     }
 }

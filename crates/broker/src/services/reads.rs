@@ -46,7 +46,7 @@ impl Broker {
                 self.pull_read_done(origin, &pull, &offsets, result, out);
             }
             Some(ReadPurpose::Query { origin, query }) => self.query_done(origin, &query, result, out),
-            Some(ReadPurpose::View { origin, at }) => Self::view_done(origin, at, result, out),
+            Some(ReadPurpose::View { origin, at }) => self.view_done(origin, at, result, out),
             Some(ReadPurpose::Search { origin }) => Self::search_done(origin, result, out),
             Some(ReadPurpose::StoreTime { origin }) => Self::store_time_done(origin, result, out),
         }
