@@ -74,6 +74,8 @@ pub(crate) struct Seen {
     pub(crate) digest: Digest,
     pub(crate) tag: i32,
     pub(crate) store_time: Timestamp,
+    /// Bytes in its record.
+    pub(crate) size: u64,
 }
 
 impl Seen {
@@ -92,6 +94,7 @@ impl Seen {
             digest: digest(message.topic, message.flag, message.body, message.properties),
             tag: tag_code(tags),
             store_time: stamp.store_time,
+            size: record.len() as u64,
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use steadfast_audit::{FinalState, Name, Place, Queue};
 use steadfast_types::java_hash::hash_code;
@@ -106,6 +107,8 @@ pub(crate) struct Watch {
     floors: BTreeMap<Queue, u64>,
     topics: BTreeMap<Name, TopicBook>,
     filtered: Vec<FilteredPull>,
+    /// Stretches of the log that were damaged at some time.
+    damaged: Vec<Range<u64>>,
     /// The lowest offset, in queues of topics that are deleted at times, that no deletion can have reached.
     safe_from: BTreeMap<Queue, u64>,
 }
@@ -231,7 +234,7 @@ impl Watch {
         self.max_offset(&pull.queue, pull.floor, max);
         let stable = self.is_stable(&pull.queue.topic);
         let problem = match code {
-            response::SUCCESS => messages_problem(pull, next, max, seen),
+            response::SUCCESS => self.messages_problem(pull, next, max, seen),
             response::PULL_NOT_FOUND if next < pull.offset || next > max => {
                 Some("moves the consumer".to_owned())
             }
@@ -263,8 +266,39 @@ impl Watch {
         }
     }
 
-    /// Judges, now that all messages are known, what only then can be judged. `fenced` are log offsets of messages
-    /// that were damaged for a while: their tags were not known then.
+    /// What is wrong with the messages of a pull.
+    fn messages_problem(&self, pull: &Pull, next: u64, max: u64, seen: &[Seen]) -> Option<String> {
+        let offsets: Vec<u64> = seen.iter().map(|seen| seen.place.offset.get()).collect();
+        let Some(last) = offsets.last() else { return Some("succeeds without a message".to_owned()) };
+        if let Some(stray) = seen.iter().find(|seen| seen.place.queue != pull.queue) {
+            return Some(format!("returns a message of {}", stray.place.queue));
+        }
+        let in_range =
+            offsets.is_sorted_by(|a, b| a < b) && offsets[0] >= pull.offset && next > *last && next <= max;
+        let right = match &pull.filter {
+            Filter::All => {
+                offsets.iter().copied().eq(pull.offset..pull.offset + offsets.len() as u64)
+                    && next == last + 1
+            }
+            Filter::Tags(tags) => seen
+                .iter()
+                .all(|seen| tags.iter().any(|tag| hash_code(tag) == seen.tag) || self.was_damaged(seen)),
+        };
+        (!in_range || !right).then(|| format!("returns offsets {offsets:?} and goes on at {next}"))
+    }
+
+    /// A stretch of the log is damaged.
+    pub(crate) fn damaged(&mut self, stretch: Range<u64>) {
+        self.damaged.push(stretch);
+    }
+
+    /// Whether a message may have been damaged for a while: its tag is not known to the server since.
+    fn was_damaged(&self, seen: &Seen) -> bool {
+        let start = seen.place.log_offset.get();
+        self.damaged.iter().any(|stretch| stretch.start < start + seen.size && start < stretch.end)
+    }
+
+    /// Judges, now that all messages are known, what only then can be judged.
     pub(crate) fn finish(&mut self, state: &FinalState, tags: &BTreeMap<Place, i32>) {
         let by_offset: BTreeMap<(&Queue, u64), i32> =
             tags.iter().map(|(place, tag)| ((&place.queue, place.offset.get()), *tag)).collect();
@@ -290,22 +324,4 @@ impl Watch {
         }
         early.into_iter().for_each(|text| self.find(Gist::Bounds, text));
     }
-}
-
-/// What is wrong with the messages of a pull.
-fn messages_problem(pull: &Pull, next: u64, max: u64, seen: &[Seen]) -> Option<String> {
-    let offsets: Vec<u64> = seen.iter().map(|seen| seen.place.offset.get()).collect();
-    let Some(last) = offsets.last() else { return Some("succeeds without a message".to_owned()) };
-    if let Some(stray) = seen.iter().find(|seen| seen.place.queue != pull.queue) {
-        return Some(format!("returns a message of {}", stray.place.queue));
-    }
-    let in_range =
-        offsets.is_sorted_by(|a, b| a < b) && offsets[0] >= pull.offset && next > *last && next <= max;
-    let right = match &pull.filter {
-        Filter::All => {
-            offsets.iter().copied().eq(pull.offset..pull.offset + offsets.len() as u64) && next == last + 1
-        }
-        Filter::Tags(tags) => seen.iter().all(|seen| tags.iter().any(|tag| hash_code(tag) == seen.tag)),
-    };
-    (!in_range || !right).then(|| format!("returns offsets {offsets:?} and goes on at {next}"))
 }

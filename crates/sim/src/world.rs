@@ -203,7 +203,6 @@ impl World {
                 self.stage.note("node", format_args!("life {life} starts: {}", opened.report));
                 for warning in &opened.report.warnings {
                     self.stage.note("node", format_args!("warning: {warning}"));
-                    self.damages.warned(warning);
                 }
                 self.opening = Some((life, opened));
                 self.stage.scheduler.after(latency, Event::Node(life, NodeEvent::Opened(window)));
@@ -334,17 +333,11 @@ impl World {
         let Some(auditor) = self.auditor else { return };
         // Of a read that did not come to its end everything would seem lost.
         let Some(audit) = self.clients[auditor].take_audit() else { return };
-        let fenced = self.damages.fenced();
         self.stage.watch.finish(&audit.state, &audit.tags);
         let verdict = self.stage.ledger.check(&audit.state);
         for violation in verdict.violations {
             let gist = Gist::Ledger(violation.invariant.letter());
-            let at = violation.place.as_ref().map(|place| place.log_offset);
-            // The keys of a message that was fenced could not be read when its index was made.
-            let excused = gist == Gist::Ledger('K') && at.is_some_and(|at| fenced.contains(&at));
-            if !excused {
-                self.stage.watch.find(gist, violation.sentence);
-            }
+            self.stage.watch.find(gist, violation.sentence);
         }
         self.figures.books = verdict.books;
     }

@@ -14,8 +14,6 @@ use crate::plan::{Damage, Extent, Part};
 #[derive(Debug, Default)]
 pub(super) struct Damages {
     spots: Vec<Spot>,
-    /// Log offsets of messages that recovery reported as damaged.
-    fenced: BTreeSet<LogOffset>,
 }
 
 /// A byte that is not what it was.
@@ -47,18 +45,6 @@ impl Damages {
         }
         any
     }
-
-    /// Recovery warned of something.
-    pub(super) fn warned(&mut self, warning: &str) {
-        let Some((_, rest)) = warning.split_once("(log offset ") else { return };
-        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        self.fenced.extend(digits.parse().map(LogOffset::new));
-    }
-
-    /// Log offsets of messages that were served as damaged for a while.
-    pub(super) fn fenced(&self) -> &BTreeSet<LogOffset> {
-        &self.fenced
-    }
 }
 
 impl World {
@@ -70,6 +56,10 @@ impl World {
         let Some((path, byte)) = place else { return };
         let sector = byte / SECTOR as u64;
         let bytes = sector * SECTOR as u64..(sector + 1) * SECTOR as u64;
+        if damage.part == Part::Log {
+            let base: u64 = path.rsplit('/').next().and_then(|name| name.parse().ok()).unwrap_or(0);
+            self.stage.watch.damaged(base + bytes.start..base + bytes.end);
+        }
         let before: Vec<_> = bytes.clone().map(|at| self.disk.on_medium(&path, at)).collect();
         let kind = match damage.extent {
             Extent::Bit => {
