@@ -23,18 +23,18 @@ use tokio::sync::watch;
 use crate::banner::BrokerFacts;
 use crate::clock::Clock;
 use crate::config::{Config, FlushDiskType};
-use crate::core::{self, Event, Milestone, Shell};
+use crate::core::{Core, Event, Milestone};
 use crate::disk::{self, RealDisk};
 use crate::edge::BrokerPort;
 use crate::explain;
 use crate::inbox::Inbox;
 use crate::lock::Lock;
-use crate::lone::{LogAccess, LoneWrites};
 use crate::namesrv::SharedNamesrv;
 use crate::readers::{self, Readers};
 use crate::register::{Identity, Registrar};
+use crate::shell::Shell;
 use crate::start::{StopSignals, listen};
-use crate::writing::{self, FillerThread, LogThread, SharedLog, Tail};
+use crate::writing::{self, FillerThread, Log, Tail};
 
 /// How long a stop waits for writes in flight.
 const STOP_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -56,7 +56,7 @@ pub(crate) struct Broker {
 /// A broker that runs.
 pub(crate) struct Running {
     _lock: Lock,
-    core: Arc<Inbox<Event>>,
+    core: Arc<Core>,
     milestone: watch::Receiver<Option<Milestone>>,
 }
 
@@ -103,21 +103,8 @@ impl Broker {
     pub(crate) fn start(self, config: &Config, limits: Limits) -> anyhow::Result<(Running, Server)> {
         let Broker { _lock, dir: _, disk, opened, options, socket, registrar, clock } = self;
         let Opened { broker, writer, filler, reader, report: _ } = opened;
-        let core = Arc::new(Inbox::default());
-        let (milestones, milestone) = watch::channel(None);
-        let milestones = Arc::new(milestones);
-        let tell = || {
-            let milestones = Arc::clone(&milestones);
-            Box::new(move |reached: Milestone| {
-                milestones.send_if_modified(|last| {
-                    let is_further = last.as_ref().is_none_or(|last| *last < reached);
-                    if is_further {
-                        *last = Some(reached);
-                    }
-                    is_further
-                });
-            })
-        };
+        let core = Arc::new(Core::new(clock));
+        let (tell, milestone) = milestones();
         for addr in &config.namesrv_addr.0 {
             registrar.register_with(addr.clone(), Duration::from_millis(config.register_period.into()));
         }
@@ -128,19 +115,20 @@ impl Broker {
         let sync_every =
             (options.flush == Flush::Async).then(|| Duration::from_millis(config.flush_interval.into()));
         let end = writer.end().end;
-        let log = Arc::new(SharedLog::new(writer, Arc::clone(&tail)));
-        // Under ASYNC_FLUSH the writer's thread also syncs, and a write waits for no disk anyway.
-        let lone = sync_every.is_none().then(|| {
-            let log = Arc::clone(&log);
-            LoneWrites::new(Arc::clone(&core), move |write| log.write(write))
-        });
-        let writer = LogAccess { thread: Arc::clone(&writer_jobs), lone };
-        let shell = Shell::new(writer, readers, Arc::clone(&checkpoint_jobs), registrar, tell());
-        let log_thread =
-            LogThread { log, jobs: writer_jobs, core: Arc::clone(&core), sync_every, milestone: tell() };
+        let shell = Shell::new(
+            Arc::clone(&writer_jobs),
+            readers,
+            Arc::clone(&checkpoint_jobs),
+            registrar,
+            Box::new(tell.clone()),
+        );
+        let log = Arc::new(Log::new(writer, writer_jobs, Arc::clone(&core), Arc::clone(&tail), sync_every));
+        for i in 0..Log::<RealDisk>::THREADS {
+            let (log, tell) = (Arc::clone(&log), tell.clone());
+            spawn(&format!("log-writer-{i}"), move || log.run(tell))?;
+        }
         let control_reserve = options.control_reserve;
         let filling = FillerThread { filler, core: Arc::clone(&core), tail, end, control_reserve };
-        spawn("log-writer", move || log_thread.run())?;
         spawn("log-filler", move || filling.run())?;
         if reader.missing_runs() > 0 {
             let reader = Arc::clone(&reader);
@@ -151,10 +139,27 @@ impl Broker {
 
         let port = BrokerPort { edge: edge(&options), core: Arc::clone(&core), clock };
         let server = listen(socket, limits, Arc::new(port), "listenPort")?;
-        let inbox = Arc::clone(&core);
-        spawn("core", move || core::run(broker, shell, &inbox, clock))?;
+        let timer = Arc::clone(&core);
+        spawn("timer", move || timer.keep_time())?;
+        core.start(broker, shell);
         Ok((Running { _lock, core, milestone }, server))
     }
+}
+
+/// How milestones are told, and the furthest one told so far.
+fn milestones() -> (impl Fn(Milestone) + Clone + Send + 'static, watch::Receiver<Option<Milestone>>) {
+    let (furthest, milestone) = watch::channel(None);
+    let furthest = Arc::new(furthest);
+    let tell = move |reached: Milestone| {
+        furthest.send_if_modified(|last| {
+            let is_further = last.as_ref().is_none_or(|last| *last < reached);
+            if is_further {
+                *last = Some(reached);
+            }
+            is_further
+        });
+    };
+    (tell, milestone)
 }
 
 impl Running {

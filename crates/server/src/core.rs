@@ -1,29 +1,25 @@
-//! The core thread: takes what has arrived, steps the broker, and carries out what it asks for.
+//! The core: the broker, and whoever drives it. There is no thread of its own: the thread that brings news steps
+//! the broker if nobody else does at the moment, and else leaves its news to the one who does. So a request costs
+//! no handoff between threads but the one to the log's writer, and what arrives under load shares a step.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use steadfast_broker::Broker;
-use steadfast_broker::io::{Effect, Input, Origin};
-use steadfast_broker::reply::Reply;
+use steadfast_broker::io::Input;
 use steadfast_consensus::Write;
 use steadfast_net::{ConnId, Connection};
-use steadfast_store::checkpoint::Checkpoint;
-use steadfast_wire::code::request;
-use steadfast_wire::frame::{self, Serialize};
-use steadfast_wire::header::Header;
-use steadfast_wire::headers::NotifyConsumerIdsChanged;
 
 use crate::clock::Clock;
 use crate::failpoint::{self, Stage};
 use crate::inbox::Inbox;
-use crate::lone::LogAccess;
-use crate::readers::Readers;
-use crate::register::Registrar;
+use crate::shell::Shell;
 
-/// What the core thread is told.
+/// Longest sleep of the timer: it need not be woken for deadlines further away.
+const TIMER_MAX: u64 = 500;
+
+/// What the core is told.
 pub(crate) enum Event {
     /// A client connected.
     Opened(Arc<Connection>),
@@ -44,7 +40,7 @@ pub(crate) enum Milestone {
     Stopped,
 }
 
-/// Work for the log writer's thread.
+/// Work for the log writer's threads.
 pub(crate) enum WriterJob {
     /// Make entries durable.
     Write(Write),
@@ -52,134 +48,112 @@ pub(crate) enum WriterJob {
     Finish,
 }
 
-/// Carries out effects.
-pub(crate) struct Shell {
-    pub(crate) writer: LogAccess,
-    pub(crate) readers: Readers,
-    pub(crate) checkpoints: Arc<Inbox<Box<Checkpoint>>>,
-    pub(crate) registrar: Registrar,
-    pub(crate) milestone: Box<dyn FnMut(Milestone) + Send>,
-    peers: HashMap<ConnId, Peer>,
-    /// Connections with queued frames.
-    touched: Vec<Arc<Connection>>,
-    next_opaque: i32,
+/// The broker and its shell.
+struct Machine {
+    broker: Broker,
+    shell: Shell,
+    events: Vec<Event>,
+    inputs: Vec<Input>,
 }
 
-struct Peer {
-    conn: Arc<Connection>,
-    /// Whether it is among the touched ones.
-    touched: bool,
-}
-
-impl Shell {
-    pub(crate) fn new(
-        writer: LogAccess,
-        readers: Readers,
-        checkpoints: Arc<Inbox<Box<Checkpoint>>>,
-        registrar: Registrar,
-        milestone: Box<dyn FnMut(Milestone) + Send>,
-    ) -> Self {
-        let (peers, touched, next_opaque) = (HashMap::new(), Vec::new(), 0);
-        Shell { writer, readers, checkpoints, registrar, milestone, peers, touched, next_opaque }
-    }
-
-    /// Takes up what concerns connections and passes on what concerns the broker.
-    fn receive(&mut self, event: Event) -> Option<Input> {
-        match event {
-            Event::Input(input) => Some(input),
-            Event::Opened(conn) => {
-                self.peers.insert(conn.id(), Peer { conn, touched: false });
-                None
-            }
-            Event::Closed(conn) => {
-                self.peers.remove(&conn);
-                Some(Input::Disconnected(conn))
-            }
-        }
-    }
-
-    fn carry_out(&mut self, effect: Effect) {
-        match effect {
-            Effect::Reply(origin, reply) => self.reply(&origin, reply),
-            Effect::NotifyConsumerIdsChanged(conn, group) => self.notify(conn, &group),
-            Effect::Write(write) => self.writer.write(write),
-            Effect::Read(number, job) => self.readers.submit(number, job),
-            Effect::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint),
-            Effect::Register(topics) => {
-                self.registrar.announce(topics);
-                (self.milestone)(Milestone::Serving);
-            }
-            Effect::Poisoned(cause) => {
-                tracing::error!(
-                    "no more writes: {cause}. Senders get errors from now on, committed messages stay readable. \
-                     Check the disk, then restart: what was acknowledged is read again, the rest is cut off"
-                );
-                (self.milestone)(Milestone::Poisoned(cause));
-            }
-            Effect::Warn(text) => tracing::warn!("{text}"),
-            Effect::Stopped => self.writer.finish(),
-        }
-    }
-
-    fn reply(&mut self, origin: &Origin, reply: Reply) {
-        if let Some(conn) = self.touch(origin.conn) {
-            match failpoint::hit(Stage::Reply) {
-                Ok(()) => conn.reply(|out| reply.encode(origin, out)),
-                Err(_) => conn.close(),
-            }
-        }
-    }
-
-    fn notify(&mut self, conn: ConnId, group: &str) {
-        self.next_opaque = self.next_opaque.wrapping_add(1);
-        let mut header = Header::request(request::NOTIFY_CONSUMER_IDS_CHANGED, self.next_opaque).oneway();
-        NotifyConsumerIdsChanged { consumer_group: group.into() }.encode(&mut header.ext);
-        if let Some(conn) = self.touch(conn) {
-            conn.queue(|out| {
-                frame::encode(Serialize::Json, &header, 0, out);
-                Vec::<Bytes>::new()
-            });
-        }
-    }
-
-    /// The connection, if it is still there; it is flushed at the end of the step.
-    fn touch(&mut self, conn: ConnId) -> Option<&Connection> {
-        let peer = self.peers.get_mut(&conn)?;
-        if !peer.touched {
-            peer.touched = true;
-            self.touched.push(Arc::clone(&peer.conn));
-        }
-        Some(&peer.conn)
-    }
-
-    fn flush(&mut self) {
-        for conn in self.touched.drain(..) {
-            match failpoint::hit(Stage::SocketWrite) {
-                Ok(()) => conn.flush(),
-                Err(_) => conn.close(),
-            }
-            if let Some(peer) = self.peers.get_mut(&conn.id()) {
-                peer.touched = false;
-            }
-        }
-    }
-}
-
-/// Runs the core for the rest of the process's life.
-pub(crate) fn run(mut broker: Broker, mut shell: Shell, inbox: &Inbox<Event>, clock: Clock) {
-    let mut events = Vec::new();
-    let mut inputs = Vec::new();
-    loop {
+impl Machine {
+    fn step(&mut self, inbox: &Inbox<Event>, clock: Clock) {
+        let Machine { broker, shell, events, inputs } = self;
+        inbox.take_now(events);
         inputs.extend(events.drain(..).filter_map(|event| shell.receive(event)));
         let failure = failpoint::hit(Stage::Step).err();
         inputs.extend(failure.map(|failure| Input::WriteFailed(failure.to_string())));
         broker.step(clock.now(), inputs.drain(..), &mut |effect| shell.carry_out(effect));
         shell.flush();
-        if let Some(persisted) = shell.writer.write_lone() {
-            inputs.push(persisted);
-            continue;
+    }
+}
+
+/// The core, shared by all threads.
+pub(crate) struct Core {
+    news: Inbox<Event>,
+    /// None until it is started.
+    machine: Mutex<Option<Machine>>,
+    clock: Clock,
+    /// Ticks at which the broker must be stepped even without news; `u64::MAX` for never.
+    deadline: AtomicU64,
+    /// Ticks at which the timer wakes up; `u64::MAX` while it makes up its mind.
+    planned: AtomicU64,
+    timer: Inbox<()>,
+}
+
+impl Core {
+    pub(crate) fn new(clock: Clock) -> Self {
+        Core {
+            news: Inbox::default(),
+            machine: Mutex::new(None),
+            clock,
+            deadline: AtomicU64::new(u64::MAX),
+            planned: AtomicU64::new(u64::MAX),
+            timer: Inbox::default(),
         }
-        let limit = broker.deadline().map(|at| Duration::from_millis(at.saturating_sub(clock.ticks())));
-        inbox.take(&mut events, limit);
+    }
+
+    /// Starts the broker; what arrived before is handled now.
+    pub(crate) fn start(&self, broker: Broker, shell: Shell) {
+        *self.machine() = Some(Machine { broker, shell, events: Vec::new(), inputs: Vec::new() });
+        self.step(self.machine());
+        self.drive();
+    }
+
+    /// Brings news. Never blocks: somebody handles it at once, perhaps this thread.
+    pub(crate) fn push(&self, event: Event) {
+        self.news.push(event);
+        self.drive();
+    }
+
+    /// Brings news; see [`Core::push`].
+    pub(crate) fn extend(&self, events: impl IntoIterator<Item = Event>) {
+        self.news.extend(events);
+        self.drive();
+    }
+
+    /// Steps the broker while there is news. Whoever holds the lock looks again after letting it go, so nothing
+    /// that was left to them is forgotten.
+    fn drive(&self) {
+        while !self.news.is_empty() {
+            match self.machine.try_lock() {
+                Ok(machine) => self.step(machine),
+                Err(TryLockError::Poisoned(poisoned)) => self.step(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => return,
+            }
+        }
+    }
+
+    fn step(&self, mut guard: MutexGuard<'_, Option<Machine>>) {
+        let Some(machine) = guard.as_mut() else { return };
+        machine.step(&self.news, self.clock);
+        let deadline = machine.broker.deadline().unwrap_or(u64::MAX);
+        self.deadline.store(deadline, SeqCst);
+        drop(guard);
+        if deadline < self.planned.load(SeqCst) {
+            self.timer.push(());
+        }
+    }
+
+    /// The timer's thread: steps the broker when a deadline has come and no news did it.
+    pub(crate) fn keep_time(&self) {
+        let mut woken = Vec::new();
+        loop {
+            let now = self.clock.ticks();
+            if self.deadline.load(SeqCst) <= now {
+                self.step(self.machine());
+                self.drive();
+            }
+            let planned = self.deadline.load(SeqCst).min(now + TIMER_MAX);
+            self.planned.store(planned, SeqCst);
+            // A step that set an earlier deadline in between has not seen the plan: look once more.
+            let planned = self.deadline.load(SeqCst).min(planned);
+            self.timer.take(&mut woken, Some(Duration::from_millis(planned.saturating_sub(now))));
+            woken.clear();
+        }
+    }
+
+    fn machine(&self) -> MutexGuard<'_, Option<Machine>> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,14 +13,13 @@ use steadfast_wire::frame::Frame;
 use steadfast_wire::header::{Header, HeaderError};
 
 use crate::clock::Clock;
-use crate::core::Event;
+use crate::core::{Core, Event};
 use crate::failpoint::{self, Stage};
-use crate::inbox::Inbox;
 
 /// Handles the frames of the broker's port.
 pub(crate) struct BrokerPort {
     pub(crate) edge: Edge,
-    pub(crate) core: Arc<Inbox<Event>>,
+    pub(crate) core: Arc<Core>,
     pub(crate) clock: Clock,
 }
 

@@ -2,7 +2,8 @@
 //! are told then. Without the feature `failpoints`, which no released binary has, [`hit`] does nothing and costs nothing.
 //!
 //! `STEADFAST_FAILPOINT=BeforeWrite:error:100`: the hundredth time that the stage is reached it fails as it would for a
-//! reason of its own (`error`), or its thread panics (`panic`). It happens once.
+//! reason of its own (`error`), or its thread panics (`panic`) or stands still for four seconds (`stall`). It happens
+//! once.
 
 macro_rules! stages {
     ($($(#[doc = $doc:literal])+ $stage:ident,)+) => {
@@ -52,9 +53,19 @@ mod armed {
     #[error("fail point {0:?}")]
     pub(crate) struct Failure(Stage);
 
+    /// What happens at a stage.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Action {
+        Error,
+        Panic,
+        Stall,
+    }
+
+    const STALL: std::time::Duration = std::time::Duration::from_secs(4);
+
     struct FailPoint {
         stage: Stage,
-        panics: bool,
+        action: Action,
         /// Hits until it fails.
         left: AtomicU64,
     }
@@ -65,7 +76,7 @@ mod armed {
             let point = Self::parse(&text);
             assert!(
                 point.is_some(),
-                "{VARIABLE}={text} is not STAGE:error|panic:HITS with one of {STAGES:?}"
+                "{VARIABLE}={text} is not STAGE:error|panic|stall:HITS with one of {STAGES:?}"
             );
             point
         }
@@ -74,9 +85,13 @@ mod armed {
             let (stage, rest) = text.split_once(':')?;
             let (action, hits) = rest.split_once(':')?;
             let stage = *STAGES.iter().find(|known| format!("{known:?}") == stage)?;
-            let panics = matches!(action, "panic");
-            (panics || action == "error").then_some(())?;
-            Some(FailPoint { stage, panics, left: AtomicU64::new(hits.parse().ok()?) })
+            let action = match action {
+                "error" => Action::Error,
+                "panic" => Action::Panic,
+                "stall" => Action::Stall,
+                _ => return None,
+            };
+            Some(FailPoint { stage, action, left: AtomicU64::new(hits.parse().ok()?) })
         }
     }
 
@@ -90,8 +105,12 @@ mod armed {
         match point {
             Some(point) if point.left.fetch_sub(1, Relaxed) == 1 => {
                 tracing::warn!("fail point {stage:?} is hit");
-                assert!(!point.panics, "fail point {stage:?}");
-                Err(Failure(stage))
+                match point.action {
+                    Action::Error => return Err(Failure(stage)),
+                    Action::Panic => panic!("fail point {stage:?}"),
+                    Action::Stall => std::thread::sleep(STALL),
+                }
+                Ok(())
             }
             _ => Ok(()),
         }

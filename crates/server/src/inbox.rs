@@ -1,4 +1,5 @@
-//! A queue into one thread: many push, one takes everything at once. A push wakes the thread only if it sleeps.
+//! A queue into a thread or a few: many push, one takes everything at once. A push wakes a thread only if one
+//! sleeps.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,12 +14,18 @@ pub(crate) struct Inbox<T> {
 #[derive(Debug)]
 struct Queue<T> {
     items: Vec<T>,
-    sleeping: bool,
+    /// Threads that sleep and that nobody woke yet.
+    sleeping: usize,
+    /// Threads that were woken and do not know yet.
+    woken: usize,
 }
 
 impl<T> Default for Inbox<T> {
     fn default() -> Self {
-        Inbox { queue: Mutex::new(Queue { items: Vec::new(), sleeping: false }), arrived: Condvar::new() }
+        Inbox {
+            queue: Mutex::new(Queue { items: Vec::new(), sleeping: 0, woken: 0 }),
+            arrived: Condvar::new(),
+        }
     }
 }
 
@@ -35,9 +42,10 @@ impl<T> Inbox<T> {
     pub(crate) fn extend(&self, items: impl IntoIterator<Item = T>) {
         let mut queue = self.queue();
         queue.items.extend(items);
-        let wake = queue.sleeping && !queue.items.is_empty();
+        let wake = queue.sleeping > 0 && !queue.items.is_empty();
         if wake {
-            queue.sleeping = false;
+            queue.sleeping -= 1;
+            queue.woken += 1;
         }
         drop(queue);
         if wake {
@@ -50,22 +58,37 @@ impl<T> Inbox<T> {
         self.queue().items.is_empty()
     }
 
+    /// Moves what has arrived to `into`, which is empty.
+    pub(crate) fn take_now(&self, into: &mut Vec<T>) {
+        if into.capacity() > Self::KEEP {
+            *into = Vec::new();
+        }
+        std::mem::swap(&mut self.queue().items, into);
+    }
+
     /// Waits until there is something, or until `limit` has passed; moves all of it to `into`, which is empty.
     pub(crate) fn take(&self, into: &mut Vec<T>, limit: Option<Duration>) {
         let until = limit.map(|limit| Instant::now() + limit);
         let mut queue = self.queue();
         while queue.items.is_empty() {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            queue.sleeping = true;
+            if left == Some(Duration::ZERO) {
+                break;
+            }
+            queue.sleeping += 1;
             queue = match left {
-                Some(Duration::ZERO) => break,
                 Some(left) => {
                     self.arrived.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
                 }
                 None => self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner),
             };
+            // Whoever wakes a thread has counted it out already; one whose time ran out counts itself.
+            if queue.woken > 0 {
+                queue.woken -= 1;
+            } else {
+                queue.sleeping -= 1;
+            }
         }
-        queue.sleeping = false;
         if into.capacity() > Self::KEEP {
             *into = Vec::new();
         }

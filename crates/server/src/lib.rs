@@ -1,9 +1,10 @@
 //! The server process: roles, configuration, real disk, clock and network.
 //!
 //! ```text
-//! tokio threads                 core thread                          other threads
-//! connection ─ frames ─ decode ─▶ inbox ─▶ Broker::step ─▶ effects ─▶ log writer ─▶ inbox
-//!            ◀──── one write per connection and step ◀── replies      readers, checkpoints, filler ─▶ inbox
+//! tokio's threads: connection ─ frames ─ decode ─▶ Core ─▶ Broker::step ─▶ effects ─▶ log writers, readers,
+//!                             ◀─ one write per connection and step ─ replies ◀┘         checkpoints, name servers
+//!
+//! whoever is done with one of these ─▶ Core ─▶ …
 //! ```
 
 mod banner;
@@ -17,10 +18,10 @@ mod explain;
 mod failpoint;
 mod inbox;
 pub mod lock;
-mod lone;
 mod namesrv;
 mod readers;
 mod register;
+mod shell;
 mod start;
 mod writing;
 

@@ -9,8 +9,7 @@ use steadfast_broker::io::{Input, ReadJob, ReadResult};
 use steadfast_broker::reader::Reader;
 use steadfast_store::disk::Disk;
 
-use crate::core::Event;
-use crate::inbox::Inbox;
+use crate::core::{Core, Event};
 
 /// A lookup that has to wait for index runs keeps a thread busy meanwhile.
 const THREADS: usize = 4;
@@ -19,14 +18,14 @@ const WAITING: usize = 4096;
 /// How long a lookup waits for index runs that are being made again.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Takes reads and answers them through the core's inbox.
+/// Takes reads and answers them through the core.
 pub(crate) struct Readers {
     jobs: SyncSender<(u64, ReadJob)>,
-    core: Arc<Inbox<Event>>,
+    core: Arc<Core>,
 }
 
 impl Readers {
-    pub(crate) fn start<D: Disk>(reader: &Arc<Reader<D>>, core: &Arc<Inbox<Event>>) -> std::io::Result<Self> {
+    pub(crate) fn start<D: Disk>(reader: &Arc<Reader<D>>, core: &Arc<Core>) -> std::io::Result<Self> {
         let (jobs, waiting) = sync_channel(WAITING);
         let waiting = Arc::new(Mutex::new(waiting));
         for i in 0..THREADS {
@@ -50,7 +49,7 @@ impl Readers {
     }
 }
 
-fn perform<D: Disk>(waiting: &Mutex<Receiver<(u64, ReadJob)>>, reader: &Reader<D>, core: &Inbox<Event>) {
+fn perform<D: Disk>(waiting: &Mutex<Receiver<(u64, ReadJob)>>, reader: &Reader<D>, core: &Core) {
     loop {
         let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((number, job)) = job else { return };

@@ -1,5 +1,6 @@
 //! The threads that write: the log, the space ahead of its tail, and checkpoints.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use steadfast_broker::io::Input;
 use steadfast_broker::reader::Reader;
-use steadfast_broker::recovery::{GroupWriter, WriteError};
+use steadfast_broker::recovery::GroupWriter;
 use steadfast_consensus::Write;
 use steadfast_store::checkpoint::{self, Checkpoint};
 use steadfast_store::disk::Disk;
@@ -15,7 +16,7 @@ use steadfast_store::log::{Filler, Mark, Room};
 use steadfast_store::run::RunInfo;
 use steadfast_types::LogOffset;
 
-use crate::core::{Event, Milestone, WriterJob};
+use crate::core::{Core, Event, Milestone, WriterJob};
 use crate::failpoint::{self, Stage};
 use crate::inbox::Inbox;
 
@@ -41,97 +42,104 @@ impl Tail {
     }
 }
 
-/// The log's one writer. There is one write at a time, so its lock is never waited for: the log writer's thread
-/// makes it, or the core itself (see [`crate::lone`]).
-pub(crate) struct SharedLog<D: Disk> {
-    writer: Mutex<GroupWriter<D>>,
+/// The log's writer, and the threads that share it. There are two: while one answers the senders of its write,
+/// the other makes the next. There is one write at a time, so nobody waits for the writer's lock but behind a sync.
+pub(crate) struct Log<D: Disk> {
+    state: Mutex<LogState<D>>,
+    jobs: Arc<Inbox<WriterJob>>,
+    core: Arc<Core>,
     tail: Arc<Tail>,
+    /// Time between two syncs under ASYNC_FLUSH.
+    sync_every: Option<Duration>,
 }
 
-impl<D: Disk> SharedLog<D> {
-    pub(crate) fn new(writer: GroupWriter<D>, tail: Arc<Tail>) -> Self {
-        SharedLog { writer: Mutex::new(writer), tail }
+struct LogState<D: Disk> {
+    writer: GroupWriter<D>,
+    /// When what ASYNC_FLUSH handed to the operating system is to be synced.
+    sync_due: Option<Instant>,
+}
+
+impl<D: Disk> Log<D> {
+    pub(crate) const THREADS: usize = 2;
+
+    pub(crate) fn new(
+        writer: GroupWriter<D>,
+        jobs: Arc<Inbox<WriterJob>>,
+        core: Arc<Core>,
+        tail: Arc<Tail>,
+        sync_every: Option<Duration>,
+    ) -> Self {
+        Log { state: Mutex::new(LogState { writer, sync_due: None }), jobs, core, tail, sync_every }
     }
 
-    /// Makes a write durable; returns what the core is to be told.
-    pub(crate) fn write(&self, write: &Write) -> Input {
+    /// One of the threads.
+    pub(crate) fn run(&self, milestone: impl Fn(Milestone)) {
+        let mut jobs = Vec::new();
+        loop {
+            let limit = self.sync_every.and_then(|_| self.until_sync());
+            self.jobs.take(&mut jobs, limit);
+            for job in jobs.drain(..) {
+                match job {
+                    WriterJob::Write(write) => self.write(&write),
+                    WriterJob::Finish => {
+                        self.sync();
+                        milestone(Milestone::Stopped);
+                    }
+                }
+            }
+            if self.sync_every.is_some() && self.until_sync() == Some(Duration::ZERO) {
+                self.sync();
+            }
+        }
+    }
+
+    fn write(&self, write: &Write) {
         match self.try_write(write) {
             Ok(mark) => {
                 self.tail.advance(mark.end);
-                Input::Persisted(write.number, mark)
+                self.core.push(Event::Input(Input::Persisted(write.number, mark)));
             }
-            Err(error) => Input::WriteFailed(error.to_string()),
+            Err(error) => self.failed(&error),
         }
     }
 
     fn try_write(&self, write: &Write) -> anyhow::Result<Mark> {
         failpoint::hit(Stage::BeforeWrite)?;
-        let mark = self.writer().write(write)?;
+        let mut state = self.state();
+        let mark = state.writer.write(write)?;
+        state.sync_due = state.sync_due.or(self.sync_every.map(|period| Instant::now() + period));
+        drop(state);
         failpoint::hit(Stage::AfterWrite)?;
         Ok(mark)
     }
 
-    fn sync(&self) -> Result<(), WriteError> {
-        self.writer().sync()
+    fn until_sync(&self) -> Option<Duration> {
+        self.state().sync_due.map(|due| due.saturating_duration_since(Instant::now()))
     }
 
-    fn writer(&self) -> MutexGuard<'_, GroupWriter<D>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The log writer's thread.
-pub(crate) struct LogThread<D: Disk> {
-    pub(crate) log: Arc<SharedLog<D>>,
-    pub(crate) jobs: Arc<Inbox<WriterJob>>,
-    pub(crate) core: Arc<Inbox<Event>>,
-    /// Time between two syncs under ASYNC_FLUSH.
-    pub(crate) sync_every: Option<Duration>,
-    pub(crate) milestone: Box<dyn FnMut(Milestone) + Send>,
-}
-
-impl<D: Disk> LogThread<D> {
-    pub(crate) fn run(mut self) {
-        let mut jobs = Vec::new();
-        let mut sync_due: Option<Instant> = None;
-        loop {
-            let limit = sync_due.map(|due| due.saturating_duration_since(Instant::now()));
-            self.jobs.take(&mut jobs, limit);
-            for job in jobs.drain(..) {
-                match job {
-                    WriterJob::Write(write) => {
-                        self.tell(self.log.write(&write));
-                        sync_due = sync_due.or(self.sync_every.map(|period| Instant::now() + period));
-                    }
-                    WriterJob::Finish => {
-                        self.sync(&mut sync_due);
-                        (self.milestone)(Milestone::Stopped);
-                    }
-                }
-            }
-            if sync_due.is_some_and(|due| due <= Instant::now()) {
-                self.sync(&mut sync_due);
-            }
-        }
-    }
-
-    fn sync(&mut self, due: &mut Option<Instant>) {
-        if due.take().is_some()
-            && let Err(error) = self.log.sync()
+    fn sync(&self) {
+        let mut state = self.state();
+        if state.sync_due.take().is_some()
+            && let Err(error) = state.writer.sync()
         {
-            self.tell(Input::WriteFailed(error.to_string()));
+            drop(state);
+            self.failed(&error);
         }
     }
 
-    fn tell(&self, input: Input) {
-        self.core.push(Event::Input(input));
+    fn failed(&self, error: &dyn Display) {
+        self.core.push(Event::Input(Input::WriteFailed(error.to_string())));
+    }
+
+    fn state(&self) -> MutexGuard<'_, LogState<D>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The filler's thread.
 pub(crate) struct FillerThread<D: Disk> {
     pub(crate) filler: Filler<D>,
-    pub(crate) core: Arc<Inbox<Event>>,
+    pub(crate) core: Arc<Core>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) end: LogOffset,
     pub(crate) control_reserve: u64,
@@ -186,12 +194,7 @@ impl<D: Disk> FillerThread<D> {
 }
 
 /// The checkpoint thread: writes each, lets the readers use it, then tells the core.
-pub(crate) fn checkpoints<D: Disk>(
-    disk: &D,
-    reader: &Reader<D>,
-    jobs: &Inbox<Box<Checkpoint>>,
-    core: &Inbox<Event>,
-) {
+pub(crate) fn checkpoints<D: Disk>(disk: &D, reader: &Reader<D>, jobs: &Inbox<Box<Checkpoint>>, core: &Core) {
     let mut taken = Vec::new();
     loop {
         jobs.take(&mut taken, None);

@@ -3,6 +3,9 @@
 //! `crates/server/src/failpoint.rs` for the stages.
 
 #[allow(dead_code, reason = "shared with other tests, each of which uses a part")]
+#[path = "server/client.rs"]
+mod client;
+#[allow(dead_code, reason = "shared with other tests, each of which uses a part")]
 mod load;
 #[allow(dead_code, reason = "shared with other tests, each of which uses a part")]
 #[path = "server/process.rs"]
@@ -10,10 +13,12 @@ mod process;
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use steadfast_sim::rng::Rng;
 use steadfast_wire::code::response;
 
+use crate::client::Client;
 use crate::load::{Clients, Outcome};
 use crate::process::{Server, command, set, until};
 
@@ -119,4 +124,27 @@ fn check_clients(stage: &str, then: Then, clients: &Clients) {
     let told = (count(&journal.refused), count(&journal.cut_off) > 0, count(&journal.answered_unknown));
     let expected = (u64::from(then == Then::RefusesOne), then == Then::ClosesOne, 0);
     assert_eq!(told, expected, "{stage}: refused, cut off, told that nobody knows");
+}
+
+#[test]
+fn a_disk_that_stands_still_stops_neither_reads_nor_the_time_out_of_a_send() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    set(&mut command, &["syncFlushTimeout=1000"]);
+    // The entry that opens the term and the topic come first.
+    command.env("STEADFAST_FAILPOINT", "BeforeWrite:stall:4");
+    let server = Server::spawn(command);
+    let (mut sender, mut reader) = (Client::connect(server.broker()), Client::connect(server.broker()));
+    assert_eq!(sender.send("t", b"first").code(), 0);
+    let begun = Instant::now();
+    sender.post_send("t", b"second");
+    until("the write stands still", || server.log().contains("BeforeWrite is hit"));
+    assert_eq!(reader.max_offset("t"), 1, "what is not durable is not visible");
+    assert_eq!(reader.pull("t", 0).code(), 0);
+    assert!(begun.elapsed() < Duration::from_millis(900), "reads waited: {:?}", begun.elapsed());
+    let told = sender.answer().unwrap();
+    assert!(told.remark().starts_with("stored=unknown"), "{told:?}");
+    assert!((1000..3000).contains(&begun.elapsed().as_millis()), "told after {:?}", begun.elapsed());
+    until("the write is done after all", || reader.max_offset("t") == 2);
+    assert_eq!(sender.send("t", b"third").code(), 0);
 }
