@@ -116,10 +116,11 @@ impl<D: Disk> Reader<D> {
                 let wanted = Wanted { topic, key, stored, max_messages, committed };
                 self.query(&wanted, recent, late)
             }
-            ReadJob::View { at, committed } => {
-                let record = self.log.record_at(at, committed)?;
-                self.prove(at, record)
-            }
+            ReadJob::View { at, committed } => match self.log.record_at(at, committed) {
+                Ok(record) => self.prove(at, record),
+                Err(ReadError::NotFound { .. }) => self.disprove(at),
+                Err(other) => Err(other.into()),
+            },
             ReadJob::StoreTime { queue, offset, unit, committed } => {
                 let unit = match unit {
                     Some(unit) => unit,
@@ -149,6 +150,31 @@ impl<D: Disk> Reader<D> {
             return Err(damaged().into());
         }
         Ok(ReadResult::Messages { records: vec![record], next: QueueOffset::ZERO })
+    }
+
+    /// The bytes at a log offset are not a message. Whether one was there, only its unit knows.
+    fn disprove(&self, at: LogOffset) -> Result<ReadResult, Failure> {
+        let slots = self.slots();
+        let Some(slot) = slots.iter().find(|slot| slot.covers.contains(&at)) else {
+            return Ok(ReadResult::Unproven(Bytes::new()));
+        };
+        let run = self.run_of(slot)?;
+        for (queue, offsets) in run.queues() {
+            // A queue's units are in the order of the log.
+            let (mut low, mut high) = (offsets.start.get(), offsets.end.get());
+            while low < high {
+                let middle = low + (high - low) / 2;
+                let units = self.checked(slot, &run, |run| run.units(queue, QueueOffset::new(middle), 1))?;
+                match units.first() {
+                    Some(unit) if unit.log_offset == at => {
+                        return Err(ReadError::Damaged { log_offset: at, size: unit.size }.into());
+                    }
+                    Some(unit) if unit.log_offset < at => low = middle + 1,
+                    _ => high = middle,
+                }
+            }
+        }
+        Ok(ReadResult::NotFound)
     }
 
     /// Units of a queue that match, and the first offset not looked at.

@@ -111,6 +111,7 @@ impl Broker {
             ReadResult::Unproven(record) if self.vouches_for(at, &record) => {
                 Reply { body: vec![record], ..Reply::ok() }
             }
+            ReadResult::Unproven(_) if !self.has_recent_at(at) => no_message(at),
             ReadResult::Unproven(_) => {
                 let remark = format!("the message at log offset {at} is damaged");
                 Reply::error(response::SYSTEM_ERROR, remark)
@@ -121,9 +122,14 @@ impl Broker {
             ReadResult::Damaged(cause) | ReadResult::Failed(cause) => {
                 Reply::error(response::SYSTEM_ERROR, format!("log offset {at} cannot be read: {cause}"))
             }
-            _ => Reply::error(response::SYSTEM_ERROR, format!("no message begins at log offset {at}")),
+            _ => no_message(at),
         };
         reply(origin, answer, out);
+    }
+
+    /// Whether a message that no index run has yet begins at a log offset.
+    fn has_recent_at(&mut self, at: u64) -> bool {
+        self.state.topics.queues_mut().any(|queue| queue.has_recent_at(LogOffset::new(at)))
     }
 
     /// Whether the unit of the place that a record claims to have was made for this record.
@@ -133,4 +139,8 @@ impl Broker {
         let unit = queue.as_ref().and_then(|queue| queue.unit(message.stamp.queue_offset));
         unit.is_some_and(|unit| unit.log_offset.get() == at && unit.vouches_for(record))
     }
+}
+
+fn no_message(at: u64) -> Reply {
+    Reply::error(response::SYSTEM_ERROR, format!("no message begins at log offset {at}"))
 }

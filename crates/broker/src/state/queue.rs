@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf, BufMut};
 use steadfast_store::unit::{QueueName, Unit};
-use steadfast_types::{QueueOffset, Timestamp};
+use steadfast_types::{LogOffset, QueueOffset, Timestamp};
 
 use crate::bytes_ext::Malformed;
 
@@ -83,6 +83,11 @@ impl Queue {
     pub(crate) fn unit(&self, offset: QueueOffset) -> Option<&Unit> {
         let at = offset.get().checked_sub(self.recent_from().get())?;
         self.recent.get(at as usize)
+    }
+
+    /// Whether one of the units in memory is of a record that begins at this log offset.
+    pub(crate) fn has_recent_at(&self, at: LogOffset) -> bool {
+        self.recent.binary_search_by_key(&at, |unit| unit.log_offset).is_ok()
     }
 
     /// How many units are in memory.
