@@ -10,9 +10,8 @@ use steadfast_sim::trace::Keep;
 /// Seeds of every run of the tests.
 const SEEDS: Range<u64> = 0..2_000;
 /// Seeds that failed once, each with what was wrong. They may lie outside of [`SEEDS`].
-const ONCE_FAILED: &[(u64, &str)] = &[
-    (71, "a message damaged after the last snapshot was looked up by its key and said never to have been"),
-];
+const ONCE_FAILED: &[(u64, &str)] =
+    &[(71, "a message damaged after the last snapshot was looked up by its key and said never to have been")];
 /// Events to print of a seed that fails.
 const STORY: usize = 60;
 /// Seeds to print of, if many fail.
@@ -67,7 +66,11 @@ fn what_once_failed_is_well() {
 fn a_seed_is_one_run() {
     for seed in 100_000..100_020 {
         let (one, other) = (run::seed(seed, Keep::Nothing), run::seed(seed, Keep::All));
-        assert_eq!((one.hash, one.events, one.lasted), (other.hash, other.events, other.lasted), "seed {seed}");
+        assert_eq!(
+            (one.hash, one.events, one.lasted),
+            (other.hash, other.events, other.lasted),
+            "seed {seed}"
+        );
         assert!(one.events > 100, "seed {seed} does something");
     }
 }

@@ -64,6 +64,15 @@ impl Prober {
         true
     }
 
+    /// Any offset of the log will do: mostly there is nothing, but it must be said.
+    fn ask_about_log(&mut self, stage: &mut Stage) {
+        let rng = &mut self.base.rng;
+        let end = stage.mark.end.get();
+        let near = stage.watch.sample(rng).map_or(4096, |sample| sample.place.log_offset.get());
+        let at = *rng.pick(&[rng.clone().below(end + 1), rng.clone().below(10_000), near + 8, near - 8]);
+        self.base.call(requests::view("", at), TIMEOUT, Call::Other, stage);
+    }
+
     fn ask_about_server(&mut self, stage: &mut Stage) {
         let code = *self.base.rng.pick(&[request::GET_BROKER_CONFIG, request::GET_BROKER_RUNTIME_INFO, 9999]);
         self.base.call(requests::plain(code), TIMEOUT, Call::Other, stage);
@@ -75,13 +84,15 @@ impl Client for Prober {
         if self.base.busy || stage.phase != Phase::Faults {
             return;
         }
-        let asked = match self.base.rng.below(10) {
+        let asked = match self.base.rng.below(12) {
             0..6 => self.ask_about_message(stage),
             6..9 => self.ask_about_queue(stage),
             _ => false,
         };
-        if !asked {
-            self.ask_about_server(stage);
+        match asked {
+            true => {}
+            false if self.base.rng.percent(50) => self.ask_about_log(stage),
+            false => self.ask_about_server(stage),
         }
     }
 
