@@ -128,7 +128,7 @@ async fn look_up(link: &Link, topic: &Name, key: &Name) -> Lookup {
     }
     .encode(&mut ext);
     let answer = link.ask(request::QUERY_MESSAGE, ext).await;
-    if answer.code == response::QUERY_NOT_FOUND {
+    if matches!(answer.code, response::QUERY_NOT_FOUND | response::TOPIC_NOT_EXIST) {
         return Lookup::default();
     }
     assert_eq!(answer.code, response::SUCCESS, "key {key} of {topic}: {}", answer.remark());
