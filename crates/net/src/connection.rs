@@ -1,6 +1,6 @@
 //! The sending half of a server's connection, usable from any thread.
 //!
-//! The core thread queues all answers of a step and then flushes each connection once: one system call carries
+//! Whoever steps the core queues all answers of a step and then flushes each connection once: one system call carries
 //! them all, made right there, without waking a task. Only what the socket does not take at once is left to a task.
 
 use std::fmt;
