@@ -57,10 +57,10 @@ impl Queue {
         self.last_store_time = store_time;
     }
 
-    /// Nothing that the queue holds is kept.
+    /// Consumers are served nothing of what the queue holds. Its messages are still in the log and can be looked up,
+    /// so what is known of damaged ones is kept too.
     pub(crate) fn expire_all(&mut self) {
         self.min = self.end;
-        self.fenced.clear();
     }
 
     /// The message at `offset`, which has joined, is damaged.
