@@ -48,6 +48,8 @@ pub(crate) struct Stage {
     pub(crate) clock_error: i64,
     /// Where the log ended when it was last written.
     pub(crate) mark: Mark,
+    /// Where the log ended each time when the server was started.
+    pub(crate) starts: Vec<u64>,
     /// Producers with a message under way.
     pub(crate) sending: u32,
     /// What the last pull that was answered returned.
@@ -110,6 +112,7 @@ impl Stage {
             operations: 0,
             clock_error: 0,
             mark: Mark::default(),
+            starts: Vec::new(),
             sending: 0,
             last_seen: Vec::new(),
             last_message: 0,

@@ -243,6 +243,7 @@ impl World {
         let Some((_, opened)) = self.opening.take_if(|(of, _)| *of == life) else { return };
         self.disk.settle(window);
         self.figures.starts += 1;
+        self.stage.starts.push(opened.report.end.get());
         let rng = self.rng.split();
         let mut node = Node::new(life, opened, self.disk.clone(), &self.plan, rng);
         self.stage.open_door();

@@ -95,12 +95,21 @@ impl Broker {
             return Err(Reply::error(response::SYSTEM_ERROR, remark));
         }
         let job = ReadJob::View { at: LogOffset::new(at), committed };
-        self.read(ReadPurpose::View { origin, at }, job, out);
+        let covered = at < self.stretch.from.get();
+        self.read(ReadPurpose::View { origin, at, covered }, job, out);
         Ok(None)
     }
 
-    pub(super) fn view_done(&mut self, origin: Origin, at: u64, result: ReadResult, out: &mut Out<'_>) {
+    pub(super) fn view_done(
+        &mut self,
+        origin: Origin,
+        (at, covered): (u64, bool),
+        result: ReadResult,
+        out: &mut Out<'_>,
+    ) {
         let answer = match result {
+            // A stretch without messages has no run.
+            ReadResult::Unproven(_) if covered => no_message(at),
             // A checkpoint came in between: an index run has its unit now.
             ReadResult::Unproven(_) if at < self.stretch.from.get() => {
                 match self.view_message(origin, at, out) {

@@ -15,8 +15,8 @@ pub(crate) enum ReadPurpose {
     Pull { origin: Origin, pull: Box<PullRequest>, offsets: Vec<QueueOffset> },
     /// A lookup by key.
     Query { origin: Origin, query: QueryRequest },
-    /// A message by its place in the log.
-    View { origin: Origin, at: u64 },
+    /// A message by its place in the log; `covered` if a checkpoint covers the place.
+    View { origin: Origin, at: u64, covered: bool },
     /// An offset by time.
     Search { origin: Origin },
     /// The store time of a queue's oldest message.
@@ -46,7 +46,9 @@ impl Broker {
                 self.pull_read_done(origin, &pull, &offsets, result, out);
             }
             Some(ReadPurpose::Query { origin, query }) => self.query_done(origin, &query, result, out),
-            Some(ReadPurpose::View { origin, at }) => self.view_done(origin, at, result, out),
+            Some(ReadPurpose::View { origin, at, covered }) => {
+                self.view_done(origin, (at, covered), result, out);
+            }
             Some(ReadPurpose::Search { origin }) => Self::search_done(origin, result, out),
             Some(ReadPurpose::StoreTime { origin }) => Self::store_time_done(origin, result, out),
         }

@@ -67,9 +67,14 @@ impl Prober {
     /// Any offset of the log will do: mostly there is nothing, but it must be said.
     fn ask_about_log(&mut self, stage: &mut Stage) {
         let rng = &mut self.base.rng;
-        let end = stage.mark.end.get();
-        let near = stage.watch.sample(rng).map_or(4096, |sample| sample.place.log_offset.get());
-        let at = *rng.pick(&[rng.clone().below(end + 1), rng.clone().below(10_000), near + 8, near - 8]);
+        let at = match rng.below(4) {
+            0 => rng.below(stage.mark.end.get() + 1),
+            1 => rng.below(10_000),
+            2 => stage.watch.sample(rng).map_or(0, |sample| sample.place.log_offset.get() + rng.below(100)),
+            // What the leader of a term wrote first.
+            _ if stage.starts.is_empty() => 4096,
+            _ => *rng.pick(&stage.starts),
+        };
         self.base.call(requests::view("", at), TIMEOUT, Call::Other, stage);
     }
 
