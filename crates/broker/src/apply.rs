@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use steadfast_consensus::Committed;
 use steadfast_store::log::{Kind, Mark};
+use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::unit::{KeyEntry, QueueName};
 
 use steadfast_types::topic::{AUTO_CREATE, PERM_INHERIT};
@@ -52,7 +53,8 @@ impl Broker {
 
     fn remember(&mut self, committed: &Committed) {
         self.applied_term = committed.entry.term;
-        if committed.entry.kind == Kind::Batch {
+        let shown_already = sabotage::is(Sabotage::ReadableBeforeCommit);
+        if committed.entry.kind == Kind::Batch && !shown_already {
             self.hot.push(committed.payload_at, committed.entry.payload.clone());
         }
     }

@@ -116,7 +116,7 @@ impl Broker {
         }
         let Stamper { builder, applied, .. } = stamper;
         let payload = builder.finish();
-        match self.group.propose(payload) {
+        match self.group.propose(payload.clone()) {
             Ok(write) => {
                 let number = write.number;
                 out(Effect::Write(write));
@@ -125,6 +125,7 @@ impl Broker {
                     in_flight.acks.drain(..).for_each(|ack| acknowledge(ack, &self.options, out));
                 }
                 if sabotage::is(Sabotage::ReadableBeforeCommit) {
+                    self.hot.push(place.at, payload);
                     self.show_too_early(now, &mut in_flight, out);
                 }
                 self.in_flight = Some(in_flight);

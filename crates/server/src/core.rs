@@ -2,6 +2,7 @@
 //! the broker if nobody else does at the moment, and else leaves its news to the one who does. So a request costs
 //! no handoff between threads but the one to the log's writer, and what arrives under load shares a step.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
@@ -52,7 +53,7 @@ pub(crate) enum WriterJob {
 struct Machine {
     broker: Broker,
     shell: Shell,
-    events: Vec<Event>,
+    events: VecDeque<Event>,
     inputs: Vec<Input>,
 }
 
@@ -95,7 +96,7 @@ impl Core {
 
     /// Starts the broker; what arrived before is handled now.
     pub(crate) fn start(&self, broker: Broker, shell: Shell) {
-        *self.machine() = Some(Machine { broker, shell, events: Vec::new(), inputs: Vec::new() });
+        *self.machine() = Some(Machine { broker, shell, events: VecDeque::new(), inputs: Vec::new() });
         self.step(self.machine());
         self.drive();
     }
@@ -117,6 +118,8 @@ impl Core {
     fn drive(&self) {
         while !self.news.is_empty() {
             match self.machine.try_lock() {
+                // Whoever starts it takes what has come until then.
+                Ok(machine) if machine.is_none() => return,
                 Ok(machine) => self.step(machine),
                 Err(TryLockError::Poisoned(poisoned)) => self.step(poisoned.into_inner()),
                 Err(TryLockError::WouldBlock) => return,
@@ -137,7 +140,7 @@ impl Core {
 
     /// The timer's thread: steps the broker when a deadline has come and no news did it.
     pub(crate) fn keep_time(&self) {
-        let mut woken = Vec::new();
+        let mut woken = VecDeque::new();
         loop {
             let now = self.clock.ticks();
             if self.deadline.load(SeqCst) <= now {

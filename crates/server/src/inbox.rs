@@ -1,31 +1,27 @@
-//! A queue into a thread or a few: many push, one takes everything at once. A push wakes a thread only if one
-//! sleeps.
+//! A queue into a thread or a few: many push; one takes everything at once, or several one item each. A push wakes a thread only if one
+//! sleeps, and of several the one that fell asleep last: its core and its caches are the warmest.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 /// The queue.
 #[derive(Debug)]
 pub(crate) struct Inbox<T> {
     queue: Mutex<Queue<T>>,
-    arrived: Condvar,
 }
 
 #[derive(Debug)]
 struct Queue<T> {
-    items: Vec<T>,
+    items: VecDeque<T>,
     /// Threads that sleep and that nobody woke yet.
-    sleeping: usize,
-    /// Threads that were woken and do not know yet.
-    woken: usize,
+    sleepers: Vec<Thread>,
 }
 
 impl<T> Default for Inbox<T> {
     fn default() -> Self {
-        Inbox {
-            queue: Mutex::new(Queue { items: Vec::new(), sleeping: 0, woken: 0 }),
-            arrived: Condvar::new(),
-        }
+        Inbox { queue: Mutex::new(Queue { items: VecDeque::new(), sleepers: Vec::new() }) }
     }
 }
 
@@ -42,15 +38,16 @@ impl<T> Inbox<T> {
     pub(crate) fn extend(&self, items: impl IntoIterator<Item = T>) {
         let mut queue = self.queue();
         queue.items.extend(items);
-        let wake = queue.sleeping > 0 && !queue.items.is_empty();
-        if wake {
-            queue.sleeping -= 1;
-            queue.woken += 1;
-        }
+        let sleeper = if queue.items.is_empty() { None } else { queue.sleepers.pop() };
         drop(queue);
-        if wake {
-            self.arrived.notify_one();
+        if let Some(thread) = sleeper {
+            thread.unpark();
         }
+    }
+
+    /// How many items wait.
+    pub(crate) fn len(&self) -> usize {
+        self.queue().items.len()
     }
 
     /// Whether nothing has arrived.
@@ -59,15 +56,26 @@ impl<T> Inbox<T> {
     }
 
     /// Moves what has arrived to `into`, which is empty.
-    pub(crate) fn take_now(&self, into: &mut Vec<T>) {
-        if into.capacity() > Self::KEEP {
-            *into = Vec::new();
-        }
-        std::mem::swap(&mut self.queue().items, into);
+    pub(crate) fn take_now(&self, into: &mut VecDeque<T>) {
+        self.queue().give(into);
     }
 
     /// Waits until there is something, or until `limit` has passed; moves all of it to `into`, which is empty.
-    pub(crate) fn take(&self, into: &mut Vec<T>, limit: Option<Duration>) {
+    pub(crate) fn take(&self, into: &mut VecDeque<T>, limit: Option<Duration>) {
+        self.wait(limit).give(into);
+    }
+
+    /// Waits until there is something; takes the oldest item.
+    pub(crate) fn take_one(&self) -> T {
+        loop {
+            if let Some(item) = self.wait(None).items.pop_front() {
+                return item;
+            }
+        }
+    }
+
+    /// Waits until there is something, or until `limit` has passed.
+    fn wait(&self, limit: Option<Duration>) -> MutexGuard<'_, Queue<T>> {
         let until = limit.map(|limit| Instant::now() + limit);
         let mut queue = self.queue();
         while queue.items.is_empty() {
@@ -75,28 +83,32 @@ impl<T> Inbox<T> {
             if left == Some(Duration::ZERO) {
                 break;
             }
-            queue.sleeping += 1;
-            queue = match left {
-                Some(left) => {
-                    self.arrived.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.arrived.wait(queue).unwrap_or_else(PoisonError::into_inner),
-            };
-            // Whoever wakes a thread has counted it out already; one whose time ran out counts itself.
-            if queue.woken > 0 {
-                queue.woken -= 1;
-            } else {
-                queue.sleeping -= 1;
+            let this = thread::current();
+            let id = this.id();
+            queue.sleepers.push(this);
+            drop(queue);
+            match left {
+                Some(left) => thread::park_timeout(left),
+                None => thread::park(),
             }
+            queue = self.queue();
+            // Whoever wakes a thread takes it off the list; one that woke by itself does it itself.
+            queue.sleepers.retain(|sleeper| sleeper.id() != id);
         }
-        if into.capacity() > Self::KEEP {
-            *into = Vec::new();
-        }
-        std::mem::swap(&mut queue.items, into);
+        queue
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue<T>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Queue<T> {
+    fn give(&mut self, into: &mut VecDeque<T>) {
+        if into.capacity() > Inbox::<T>::KEEP {
+            *into = VecDeque::new();
+        }
+        std::mem::swap(&mut self.items, into);
     }
 }
 
@@ -111,20 +123,34 @@ mod tests {
         let inbox = Arc::new(Inbox::default());
         let pushing = Arc::clone(&inbox);
         let pusher = std::thread::spawn(move || (0..100_000_u32).for_each(|i| pushing.push(i)));
-        let (mut all, mut some) = (Vec::new(), Vec::new());
+        let (mut all, mut some) = (VecDeque::new(), VecDeque::new());
         while all.len() < 100_000 {
             inbox.take(&mut some, None);
             assert!(!some.is_empty());
             all.append(&mut some);
         }
-        assert!(all.is_sorted());
+        assert!(all.iter().is_sorted());
         pusher.join().unwrap();
+    }
+
+    #[test]
+    fn several_threads_share_the_items() {
+        let inbox = Arc::new(Inbox::default());
+        let takers: Vec<_> = (0..4)
+            .map(|_| {
+                let inbox = Arc::clone(&inbox);
+                std::thread::spawn(move || (0..1_000).map(|_| inbox.take_one()).sum::<u64>())
+            })
+            .collect();
+        (0..4_000).for_each(|i| inbox.push(i));
+        let sum: u64 = takers.into_iter().map(|taker| taker.join().unwrap()).sum();
+        assert_eq!((sum, inbox.len()), ((0..4_000).sum(), 0));
     }
 
     #[test]
     fn a_take_ends_at_its_limit() {
         let inbox = Inbox::<u32>::default();
-        let mut items = Vec::new();
+        let mut items = VecDeque::new();
         inbox.take(&mut items, Some(Duration::from_millis(1)));
         assert!(items.is_empty());
         inbox.push(1);

@@ -1,7 +1,6 @@
 //! A small pool of threads for reads of what is no longer in memory.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ use steadfast_broker::reader::Reader;
 use steadfast_store::disk::Disk;
 
 use crate::core::{Core, Event};
+use crate::inbox::Inbox;
 
 /// A lookup that has to wait for index runs keeps a thread busy meanwhile.
 const THREADS: usize = 4;
@@ -20,39 +20,35 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Takes reads and answers them through the core.
 pub(crate) struct Readers {
-    jobs: SyncSender<(u64, ReadJob)>,
+    jobs: Arc<Inbox<(u64, ReadJob)>>,
     core: Arc<Core>,
 }
 
 impl Readers {
     pub(crate) fn start<D: Disk>(reader: &Arc<Reader<D>>, core: &Arc<Core>) -> std::io::Result<Self> {
-        let (jobs, waiting) = sync_channel(WAITING);
-        let waiting = Arc::new(Mutex::new(waiting));
+        let jobs = Arc::new(Inbox::default());
         for i in 0..THREADS {
-            let (waiting, reader, core) = (Arc::clone(&waiting), Arc::clone(reader), Arc::clone(core));
+            let (jobs, reader, core) = (Arc::clone(&jobs), Arc::clone(reader), Arc::clone(core));
             thread::Builder::new()
                 .name(format!("reader-{i}"))
-                .spawn(move || perform(&waiting, &reader, &core))?;
+                .spawn(move || perform(&jobs, &reader, &core))?;
         }
         Ok(Readers { jobs, core: Arc::clone(core) })
     }
 
     /// Hands a read to the pool; one too many is answered at once. Never blocks.
     pub(crate) fn submit(&self, number: u64, job: ReadJob) {
-        match self.jobs.try_send((number, job)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                let busy = ReadResult::Failed(format!("{WAITING} reads are waiting already; try again"));
-                self.core.push(Event::Input(Input::ReadDone(number, busy)));
-            }
+        if self.jobs.len() < WAITING {
+            return self.jobs.push((number, job));
         }
+        let busy = ReadResult::Failed(format!("{WAITING} reads are waiting already; try again"));
+        self.core.push(Event::Input(Input::ReadDone(number, busy)));
     }
 }
 
-fn perform<D: Disk>(waiting: &Mutex<Receiver<(u64, ReadJob)>>, reader: &Reader<D>, core: &Core) {
+fn perform<D: Disk>(jobs: &Inbox<(u64, ReadJob)>, reader: &Reader<D>, core: &Core) {
     loop {
-        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((number, job)) = job else { return };
+        let (number, job) = jobs.take_one();
         let started = Instant::now();
         let result = reader.perform(job, &|| started.elapsed() > PATIENCE);
         core.push(Event::Input(Input::ReadDone(number, result)));

@@ -1,5 +1,6 @@
 //! The threads that write: the log, the space ahead of its tail, and checkpoints.
 
+use std::collections::VecDeque;
 use std::fmt::Display;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -74,7 +75,7 @@ impl<D: Disk> Log<D> {
 
     /// One of the threads.
     pub(crate) fn run(&self, milestone: impl Fn(Milestone)) {
-        let mut jobs = Vec::new();
+        let mut jobs = VecDeque::new();
         loop {
             let limit = self.sync_every.and_then(|_| self.until_sync());
             self.jobs.take(&mut jobs, limit);
@@ -149,7 +150,7 @@ impl<D: Disk> FillerThread<D> {
     /// Ends only when filling fails: what a failed write left on the medium is not known (promise P3).
     pub(crate) fn run(mut self) {
         let mut told = self.filler.room();
-        let mut moved = Vec::new();
+        let mut moved = VecDeque::new();
         loop {
             self.tail.wake_at.store(self.end.get() + REFILL, Relaxed);
             if let Err(error) = self.fill(&mut told) {
@@ -195,7 +196,7 @@ impl<D: Disk> FillerThread<D> {
 
 /// The checkpoint thread: writes each, lets the readers use it, then tells the core.
 pub(crate) fn checkpoints<D: Disk>(disk: &D, reader: &Reader<D>, jobs: &Inbox<Box<Checkpoint>>, core: &Core) {
-    let mut taken = Vec::new();
+    let mut taken = VecDeque::new();
     loop {
         jobs.take(&mut taken, None);
         for job in taken.drain(..) {

@@ -37,6 +37,11 @@ fn ack_before_sync() {
 }
 
 #[test]
+fn readable_before_commit() {
+    caught(Sabotage::ReadableBeforeCommit, &[Gist::Ledger('V'), Gist::Ledger('O')]);
+}
+
+#[test]
 fn chain_not_checked() {
     caught(Sabotage::ChainNotChecked, &[Gist::Ledger('N'), Gist::Ledger('O'), Gist::Start]);
 }

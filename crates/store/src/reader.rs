@@ -210,7 +210,8 @@ impl<D: Disk> LogReader<D> {
             Found::Chunk(chunk) => chunk,
             Found::WantedBefore => {
                 let start = number * CHUNK;
-                let chunk = segment.read(start..readable.min(start + CHUNK))?;
+                let place = start..readable.min(start + CHUNK);
+                let chunk = segment.read_into(place, self.cache.spare())?;
                 self.cache.insert(key, chunk.clone());
                 chunk
             }

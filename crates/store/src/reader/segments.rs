@@ -24,7 +24,12 @@ pub(super) struct Segment<F> {
 impl<F: DiskFile> Segment<F> {
     /// Bytes at `place` in the file; fewer where the file ends.
     pub(super) fn read(&self, place: Range<u64>) -> Result<Bytes, FileError> {
-        let mut bytes = vec![0; (place.end - place.start) as usize];
+        self.read_into(place, Vec::new())
+    }
+
+    /// Like [`Segment::read`], into memory that is no longer used for anything else.
+    pub(super) fn read_into(&self, place: Range<u64>, mut bytes: Vec<u8>) -> Result<Bytes, FileError> {
+        bytes.resize((place.end - place.start) as usize, 0);
         let read = self.file.read_at(&mut bytes, place.start).map_err(at(&self.path))?;
         bytes.truncate(read);
         Ok(bytes.into())
