@@ -96,6 +96,9 @@ impl Broker {
             let template = TopicConfig::new(AUTO_CREATE, queues, queues);
             topics.push(TopicConfig { perm: template.perm | PERM_INHERIT, ..template });
         }
+        for topic in &mut topics {
+            topic.perm &= self.options.permission | PERM_INHERIT;
+        }
         out(Effect::Register(topics));
     }
 }

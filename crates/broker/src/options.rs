@@ -3,6 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use steadfast_types::topic::{PERM_READ, PERM_WRITE};
+
 /// When an acknowledgement may leave (RocketMQ's `flushDiskType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Flush {
@@ -32,6 +34,14 @@ pub struct Options {
     pub default_topic_queues: u32,
     /// Largest body in bytes (`maxMessageSize`).
     pub max_body: usize,
+    /// What clients may do with the broker: bits of [`steadfast_types::topic`] (`brokerPermission`).
+    pub permission: u32,
+    /// Pulls wait as long as the consumer asks for (`longPollingEnable`).
+    pub long_polling: bool,
+    /// Milliseconds that they wait instead (`shortPollingTimeMills`).
+    pub short_polling: u64,
+    /// Consumers are told when their group changes (`notifyConsumerIdsChangedEnable`).
+    pub notify_consumers: bool,
     /// Flushing (`flushDiskType`).
     pub flush: Flush,
     /// Milliseconds until a sender whose write is not durable is told so (`syncFlushTimeout`).
@@ -67,6 +77,10 @@ impl Default for Options {
             auto_create_topic: true,
             default_topic_queues: 8,
             max_body: steadfast_types::limits::BODY_LEN,
+            permission: PERM_READ | PERM_WRITE,
+            long_polling: true,
+            short_polling: 1_000,
+            notify_consumers: true,
             flush: Flush::Sync,
             flush_timeout: 5_000,
             segment_size: 1 << 30,

@@ -14,6 +14,7 @@ use crate::disk::Durable;
 pub(crate) struct BrokerFacts {
     pub(crate) listening: SocketAddr,
     pub(crate) advertised: SocketAddr,
+    pub(crate) name: String,
     pub(crate) data: PathBuf,
     pub(crate) durable: Durable,
     pub(crate) report: Report,
@@ -44,10 +45,10 @@ impl<'a> Banner<'a> {
     }
 
     pub(crate) fn broker(&mut self, facts: &BrokerFacts) {
-        let BrokerFacts { listening, advertised, data, durable, report } = facts;
+        let BrokerFacts { listening, advertised, name, data, durable, report } = facts;
         self.has_broker = true;
-        let Config { broker_name, cluster, .. } = self.config;
-        let mut broker = format!("{broker_name} in {cluster} on {listening}; clients are told {advertised}");
+        let cluster = &self.config.cluster;
+        let mut broker = format!("{name} in {cluster} on {listening}; clients are told {advertised}");
         if advertised.ip().is_loopback() {
             broker.push_str(" (this machine only; brokerIP1 sets another address)");
         }

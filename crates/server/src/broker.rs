@@ -20,6 +20,7 @@ use tokio::net::TcpSocket;
 use tokio::select;
 use tokio::sync::watch;
 
+use crate::advertise;
 use crate::banner::BrokerFacts;
 use crate::clock::Clock;
 use crate::config::{Config, FlushDiskType};
@@ -40,6 +41,9 @@ use crate::writing::{self, FillerThread, Log, Tail};
 const STOP_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Space for messages that a new data directory must have.
 const SPACE_MIN: u64 = 16 * 1024 * 1024;
+
+/// What RocketMQ keeps in its `storePathRootDir`: a file of RocketMQ that is used as it is names such a directory.
+const OF_ROCKETMQ: [&str; 3] = ["commitlog", "consumequeue", "abort"];
 
 /// A broker whose data is open, and that is not running yet.
 pub(crate) struct Broker {
@@ -68,7 +72,7 @@ impl Broker {
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let listening = socket.local_addr()?;
-        let advertised = SocketAddr::new(config.advertised_ip(), listening.port());
+        let advertised = SocketAddr::new(advertise::ip(config), listening.port());
         let options = options(config, advertised);
         let dir = data_dir(&config.data)?;
         let lock = Lock::take(&dir).map_err(explain::data)?;
@@ -93,6 +97,7 @@ impl Broker {
         Ok(BrokerFacts {
             listening: self.socket.local_addr()?,
             advertised: self.options.store_host,
+            name: self.options.broker_name.clone(),
             data: self.dir.clone(),
             durable: self.disk.durable(),
             report: self.opened.report.clone(),
@@ -106,14 +111,13 @@ impl Broker {
         let core = Arc::new(Core::new(clock));
         let (tell, milestone) = milestones();
         for addr in &config.namesrv_addr.0 {
-            registrar.register_with(addr.clone(), Duration::from_millis(config.register_period.into()));
+            registrar.register_with(addr.clone(), config.register_period.into());
         }
         let writer_jobs = Arc::new(Inbox::default());
         let checkpoint_jobs = Arc::new(Inbox::default());
         let readers = Readers::start(&reader, &core).context("starting the readers failed")?;
         let tail = Arc::new(Tail::default());
-        let sync_every =
-            (options.flush == Flush::Async).then(|| Duration::from_millis(config.flush_interval.into()));
+        let sync_every = (options.flush == Flush::Async).then(|| config.flush_interval.into());
         let end = writer.end().end;
         let shell = Shell::new(
             Arc::clone(&writer_jobs),
@@ -199,7 +203,7 @@ impl Running {
 fn options(config: &Config, advertised: SocketAddr) -> Options {
     Options {
         cluster: config.cluster.clone(),
-        broker_name: config.broker_name.clone(),
+        broker_name: advertise::broker_name(config),
         broker_id: config.broker_id.into(),
         store_host: advertised,
         region: config.region.as_str().into(),
@@ -210,11 +214,15 @@ fn options(config: &Config, advertised: SocketAddr) -> Options {
             FlushDiskType::SyncFlush => Flush::Sync,
             FlushDiskType::AsyncFlush => Flush::Async,
         },
-        flush_timeout: config.sync_flush_timeout.into(),
+        flush_timeout: config.sync_flush_timeout.0.into(),
+        permission: config.permission.0,
+        long_polling: config.long_polling,
+        short_polling: config.short_polling.0.into(),
+        notify_consumers: config.notify_consumers,
         segment_size: config.segment_size.0,
         disk_free_min: config.disk_free_min.0,
         checkpoint_bytes: config.checkpoint_bytes.0,
-        shown_config: config.settings().into_iter().map(|s| (s.key.to_owned(), s.value)).collect(),
+        shown_config: config.settings().map(|s| (s.key.to_owned(), s.value)).collect(),
         ..Options::default()
     }
 }
@@ -250,6 +258,13 @@ fn check_space(disk: &RealDisk, options: &Options) -> anyhow::Result<()> {
 
 fn data_dir(data: &Path) -> anyhow::Result<PathBuf> {
     disk::create_dir(data).map_err(explain::data)?;
+    if let Some(file) = OF_ROCKETMQ.iter().map(|name| data.join(name)).find(|file| file.exists()) {
+        bail!(
+            "{} belongs to a broker of RocketMQ, whose data Steadfast does not read; choose another directory \
+             (storePathRootDir, or --data DIR)",
+            file.display()
+        );
+    }
     data.canonicalize().with_context(|| format!("the data directory {}", data.display()))
 }
 

@@ -1,126 +1,30 @@
-//! The settings of a server: one table gives each its key, type, default and meaning; the file, `--set` and the
-//! help text all come from it. Keys are RocketMQ's where it has the setting.
+//! The settings of a server: [`table`] has them, [`sources`] says where they come from, [`known`] is what RocketMQ has
+//! besides.
 
+mod known;
+mod properties;
+mod render;
+mod sources;
+mod table;
 mod value;
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
 
 use steadfast_store::disk::BLOCK;
 use steadfast_store::log::SEGMENT_SIZE_MIN;
 use steadfast_types::{limits, topic};
-use toml::de::{DeTable, DeValue};
 
-use self::value::Value;
-pub use self::value::{Bytes, FlushDiskType, NameServers, Role};
+use self::known::Known;
+pub use self::render::{help, markdown};
+use self::sources::{Assignment, Dialect};
+pub use self::sources::{File, Sources};
+use self::table::KEYS;
+pub use self::table::{Config, Section, Setting};
+pub use self::value::{Bytes, FlushDiskType, Millis, NameServers, Permission, Role, Seconds};
 
 /// Largest `maxMessageSize`: the message, its properties and the entry around it must fit one log entry.
 const MAX_MESSAGE_SIZE: u64 = 7 * 1024 * 1024;
-
-macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $key:literal => $field:ident: $type:ty = $default:expr;)+) => {
-        /// The settings of a server, each under the key its documentation begins with.
-        #[derive(Debug, Clone, PartialEq, Eq)]
-        pub struct Config {
-            $(#[doc = concat!("`", $key, "`:")] $(#[doc = $doc])+ pub $field: $type,)+
-        }
-
-        impl Default for Config {
-            fn default() -> Self {
-                Config { $($field: $default),+ }
-            }
-        }
-
-        /// The keys of all settings.
-        const KEYS: &[&str] = &[$($key),+];
-
-        impl Config {
-            /// Sets one setting from its text; None if there is no such setting.
-            fn set(&mut self, key: &str, text: &str) -> Option<Result<(), String>> {
-                match key {
-                    $($key => Some(Value::parse(text).map(|value| self.$field = value)),)+
-                    _ => None,
-                }
-            }
-
-            /// Every setting with its value.
-            pub fn settings(&self) -> Vec<Setting> {
-                vec![$(Setting {
-                    key: $key,
-                    kind: <$type as Value>::KIND,
-                    value: self.$field.text(),
-                    meaning: concat!($($doc),+).trim(),
-                }),+]
-            }
-        }
-    };
-}
-
-settings! {
-    /// What this process does: all, namesrv or broker.
-    "role" => role: Role = Role::All;
-    /// Directory of all data; made if missing.
-    "storePathRootDir" => data: PathBuf = PathBuf::from("data");
-    /// Address to listen on; 0.0.0.0 is every interface.
-    "bindAddress" => bind_address: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-    /// Port of the broker; 0 lets the system choose.
-    "listenPort" => listen_port: u16 = 10911;
-    /// Port of the name server; 0 lets the system choose.
-    "namesrvPort" => namesrv_port: u16 = 9876;
-    /// Address that clients are told to reach the broker at. Empty: bindAddress if it is one address, else 127.0.0.1.
-    "brokerIP1" => broker_ip: Option<IpAddr> = None;
-    /// Further name servers to register with, as host:port;host:port.
-    "namesrvAddr" => namesrv_addr: NameServers = NameServers::default();
-    /// Name of the cluster.
-    "brokerClusterName" => cluster: String = "DefaultCluster".to_owned();
-    /// Name of the broker, shared by its replicas.
-    "brokerName" => broker_name: String = "broker-a".to_owned();
-    /// Which replica this is; 0 takes writes.
-    "brokerId" => broker_id: u32 = 0;
-    /// Region that messages carry.
-    "regionId" => region: String = "DefaultRegion".to_owned();
-    /// SYNC_FLUSH: a send is acknowledged once it is on stable storage. ASYNC_FLUSH: once the operating system has
-    /// it, so that a power cut may lose the last half second.
-    "flushDiskType" => flush: FlushDiskType = FlushDiskType::SyncFlush;
-    /// Milliseconds until a sender whose message is not yet on stable storage is told so.
-    "syncFlushTimeout" => sync_flush_timeout: u32 = 5_000;
-    /// Milliseconds between two syncs under ASYNC_FLUSH.
-    "flushIntervalCommitLog" => flush_interval: u32 = 500;
-    /// Bytes of a log file; fixed when the directory is made.
-    "mappedFileSizeCommitLog" => segment_size: Bytes = Bytes(1 << 30);
-    /// Whether the first message to a topic makes it.
-    "autoCreateTopicEnable" => auto_create_topic: bool = true;
-    /// Queues of such a topic at most.
-    "defaultTopicQueueNums" => default_topic_queues: u32 = 8;
-    /// Most bytes in the body of a message.
-    "maxMessageSize" => max_message_size: Bytes = Bytes(limits::BODY_LEN as u64);
-    /// Bytes of disk that the log leaves free.
-    "diskFreeMin" => disk_free_min: Bytes = Bytes(64 << 20);
-    /// Bytes of log after which a checkpoint is written: about the most that a start has to read again.
-    "checkpointBytes" => checkpoint_bytes: Bytes = Bytes(256 << 20);
-    /// Milliseconds between two registrations with the name servers of namesrvAddr.
-    "registerNameServerPeriod" => register_period: u32 = 30_000;
-    /// Seconds after which a connection that sends nothing is closed.
-    "serverChannelMaxIdleTimeSeconds" => max_idle_seconds: u32 = 120;
-    /// Most connections of a port.
-    "maxConnections" => max_connections: u32 = 16_384;
-    /// Threads that read and decode requests; 0 is one for each processor, at most 4.
-    "serverWorkerThreads" => worker_threads: u32 = 0;
-}
-
-/// One row of the table, with a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
-    /// The key in the file and for `--set`.
-    pub key: &'static str,
-    /// What values it takes.
-    pub kind: &'static str,
-    /// The value, as it would be written.
-    pub value: String,
-    /// What it does.
-    pub meaning: &'static str,
-}
 
 /// Everything that is wrong with the settings.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -135,67 +39,32 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// The text of a configuration file and where it came from.
-#[derive(Debug, Clone, Copy)]
-pub struct File<'a> {
-    /// Its path, for messages.
-    pub path: &'a Path,
-    /// Its contents.
-    pub text: &'a str,
+/// Settings that are valid, and what was noticed on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The settings.
+    pub config: Config,
+    /// Lines for the operator: keys without effect.
+    pub warnings: Vec<String>,
 }
 
 impl Config {
-    /// Reads the file, if any, then the overrides (`key=value`), and checks the result as a whole.
-    pub fn load(file: Option<File<'_>>, overrides: &[String]) -> Result<Config, ConfigError> {
-        let mut config = Config::default();
+    /// Reads all sources and checks the result as a whole.
+    ///
+    /// # Errors
+    /// All that is wrong, each with where it is written and what is right.
+    pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         let mut problems = Vec::new();
-        if let Some(file) = file {
-            config.read(file, &mut problems);
+        let assignments = sources.assignments(&mut problems);
+        let mut loading = Loading { problems, ..Loading::default() };
+        for assignment in assignments.below.iter().chain(&assignments.arguments) {
+            loading.put(assignment);
         }
-        for item in overrides {
-            let origin = format!("--set {item}");
-            match item.split_once('=') {
-                Some((key, text)) => config.put(&origin, key.trim(), text.trim(), &mut problems),
-                None => problems.push(format!("{origin}: expected key=value")),
-            }
-        }
+        let Loading { config, warnings, mut problems, .. } = loading;
         if problems.is_empty() {
             config.check(&mut problems);
         }
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError { problems }) }
-    }
-
-    fn read(&mut self, file: File<'_>, problems: &mut Vec<String>) {
-        let path = file.path.display();
-        let table = match DeTable::parse(file.text) {
-            Ok(table) => table,
-            Err(error) => return problems.push(format!("{path}: {}", error.to_string().trim_end())),
-        };
-        for (key, value) in table.get_ref() {
-            let line = file.text[..key.span().start].matches('\n').count() + 1;
-            let origin = format!("{path}, line {line}");
-            let text = match value.get_ref() {
-                DeValue::String(text) => text.to_string(),
-                DeValue::Integer(number) => number.to_string(),
-                DeValue::Boolean(yes) => yes.to_string(),
-                _ => {
-                    problems
-                        .push(format!("{origin}: {} takes a text, a number, true or false", key.get_ref()));
-                    continue;
-                }
-            };
-            self.put(&origin, key.get_ref(), &text, problems);
-        }
-    }
-
-    fn put(&mut self, origin: &str, key: &str, text: &str, problems: &mut Vec<String>) {
-        match self.set(key, text) {
-            Some(Ok(())) => {}
-            Some(Err(problem)) => problems.push(format!("{origin}: {key} {problem}")),
-            None => {
-                problems.push(format!("{origin}: unknown setting {key:?}; did you mean {:?}?", nearest(key)));
-            }
-        }
+        if problems.is_empty() { Ok(Loaded { config, warnings }) } else { Err(ConfigError { problems }) }
     }
 
     fn check(&self, problems: &mut Vec<String>) {
@@ -223,65 +92,75 @@ impl Config {
             "role=broker needs namesrvAddr: without a name server no client finds the broker",
         );
         require(self.broker_id == 0, "brokerId must be 0: replicas are not there yet");
-        require(self.sync_flush_timeout > 0, "syncFlushTimeout must be at least 1");
-        require(self.flush_interval > 0, "flushIntervalCommitLog must be at least 1");
+        for (key, Millis(millis)) in [
+            ("syncFlushTimeout", self.sync_flush_timeout),
+            ("flushIntervalCommitLog", self.flush_interval),
+            ("scanNotActiveBrokerInterval", self.scan_interval),
+        ] {
+            require(millis > 0, &format!("{key} must be at least 1"));
+        }
         let period = 1_000..=60_000;
-        require(period.contains(&self.register_period), "registerNameServerPeriod must be 1000 to 60000");
-        require(self.max_idle_seconds > 0, "serverChannelMaxIdleTimeSeconds must be at least 1");
+        require(period.contains(&self.register_period.0), "registerNameServerPeriod must be 1000 to 60000");
+        require(self.max_idle.0 > 0, "serverChannelMaxIdleTimeSeconds must be at least 1");
         require(self.max_connections > 0, "maxConnections must be at least 1");
         require(self.worker_threads <= 64, "serverWorkerThreads must be at most 64");
-        let told = self.broker_ip.unwrap_or(self.bind_address);
         require(
-            self.broker_ip.is_none() || !told.is_unspecified(),
+            self.broker_ip.is_none_or(|told| !told.is_unspecified()),
             "brokerIP1 must be an address that clients can reach",
         );
         for (key, name) in [("brokerClusterName", &self.cluster), ("brokerName", &self.broker_name)] {
-            // Both are names of topics too.
-            if let Err(error) = topic::check_topic(name) {
+            // Both are names of topics too. An empty name of a broker is that of the host.
+            let is_host = key == "brokerName" && name.is_empty();
+            if let (false, Err(error)) = (is_host, topic::check_topic(name)) {
                 problems.push(format!("{key}: {error}"));
             }
         }
     }
-
-    /// The address that clients are told to reach the broker at.
-    pub fn advertised_ip(&self) -> IpAddr {
-        match (self.broker_ip, self.bind_address) {
-            (Some(ip), _) => ip,
-            (None, ip) if !ip.is_unspecified() => ip,
-            (None, _) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        }
-    }
 }
 
-/// The table for people.
-pub fn help() -> String {
-    use fmt::Write as _;
-    let mut out = String::from(
-        "Settings, for a TOML file (steadfast server --config FILE) or the command line (--set key=value):\n",
-    );
-    for setting in Config::default().settings() {
-        let Setting { key, kind, value, meaning } = setting;
-        let value = if value.is_empty() { "empty".to_owned() } else { value };
-        let _ = write!(out, "\n{key}  ({kind}; default {value})\n");
-        for line in wrap(meaning, 96) {
-            let _ = writeln!(out, "    {line}");
-        }
-    }
-    out
+/// Settings on their way from text to values.
+#[derive(Debug, Default)]
+struct Loading {
+    config: Config,
+    warnings: Vec<String>,
+    problems: Vec<String>,
+    /// Keys that were warned of.
+    warned: BTreeSet<String>,
 }
 
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.len() + 1 + word.len() <= width => {
-                line.push(' ');
-                line.push_str(word);
+impl Loading {
+    fn put(&mut self, assignment: &Assignment) {
+        let Assignment { origin, key: written, value, dialect } = assignment;
+        let key = assignment.canonical_key();
+        match self.config.set(key, value) {
+            Some(Ok(())) => return,
+            Some(Err(problem)) => return self.problems.push(format!("{origin}: {written} {problem}")),
+            None => {}
+        }
+        match known::find(key) {
+            Some(Known::Fixed(fixed)) if fixed.value.eq_ignore_ascii_case(value) => {}
+            Some(Known::Fixed(fixed)) => {
+                let known::Fixed { value: right, reason, .. } = fixed;
+                self.problems.push(format!("{origin}: {written} must be {right}: {reason}"));
             }
-            _ => lines.push(word.to_owned()),
+            Some(Known::Ignored(reason)) => self.warn(origin, written, &format!("has no effect: {reason}")),
+            None if *dialect == Dialect::Own => {
+                let nearest = nearest(key);
+                self.problems
+                    .push(format!("{origin}: unknown setting {written:?}; did you mean {nearest:?}?"));
+            }
+            None => {
+                let text = format!("is no setting and was skipped; did you mean {}?", nearest(key));
+                self.warn(origin, written, &text);
+            }
         }
     }
-    lines
+
+    fn warn(&mut self, origin: &str, key: &str, text: &str) {
+        if self.warned.insert(key.to_owned()) {
+            self.warnings.push(format!("{origin}: {key} {text}"));
+        }
+    }
 }
 
 fn nearest(key: &str) -> &'static str {
@@ -292,12 +171,19 @@ fn nearest(key: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
-    fn load(text: &str, overrides: &[&str]) -> Result<Config, String> {
-        let overrides: Vec<_> = overrides.iter().map(|item| (*item).to_owned()).collect();
-        let file = File { path: Path::new("s.toml"), text };
-        Config::load(Some(file), &overrides).map_err(|error| error.to_string())
+    fn sources(name: &str, text: &str, arguments: &[&str]) -> Sources {
+        let arguments = arguments.iter().map(|item| (*item).to_owned()).collect();
+        Sources { files: vec![File { path: name.into(), text: text.to_owned() }], arguments, environment: None }
+    }
+
+    fn load(text: &str, arguments: &[&str]) -> Result<Config, String> {
+        let loaded = Config::load(&sources("s.toml", text, arguments)).map_err(|error| error.to_string())?;
+        assert_eq!(loaded.warnings, [""; 0]);
+        Ok(loaded.config)
     }
 
     #[test]
@@ -312,7 +198,83 @@ mod tests {
         assert_eq!(config.segment_size, Bytes(64 << 20));
         assert_eq!(config.namesrv_addr.0, ["a:1", "b:2"]);
         assert_eq!(config.flush, FlushDiskType::AsyncFlush);
-        assert_eq!(config.advertised_ip(), IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(config.broker_ip, Some(IpAddr::from([10, 0, 0, 1])));
+    }
+
+    #[test]
+    fn rocketmqs_files_are_read_as_they_are() {
+        let text = "# a broker of RocketMQ\nbrokerClusterName = C1\nbrokerName=b-1\nbrokerId = 0\n\
+                    deleteWhen = 04\nfileReservedTime=48\nbrokerRole = SYNC_MASTER\nautoCreateTopicEnable=True \n\
+                    mapedFileSizeCommitLog=67108864\nnamesrvAddr=a:9876;\\\n  b:9876\nmaxMesageSize=1\n\
+                    haListenPort=10912\nhaListenPort=10913\nbrokerPermission=4\n";
+        for name in ["broker.conf", "2m-2s-sync/broker-a.properties", "no-extension"] {
+            let Loaded { config, warnings } = Config::load(&sources(name, text, &[])).unwrap();
+            assert_eq!((config.cluster.as_str(), config.broker_name.as_str()), ("C1", "b-1"));
+            assert_eq!(config.segment_size, Bytes(64 << 20));
+            assert_eq!(config.namesrv_addr.0, ["a:9876", "b:9876"]);
+            assert_eq!(config.permission, Permission(4));
+            // Flushing is synchronous unless the file says otherwise.
+            assert_eq!(config.flush, FlushDiskType::SyncFlush);
+            let all = warnings.join("\n");
+            assert_eq!(warnings.len(), 4, "{all}");
+            for part in [
+                "line 5: deleteWhen has no effect: ",
+                "line 6: fileReservedTime has no effect: ",
+                "line 12: maxMesageSize is no setting and was skipped; did you mean maxMessageSize?",
+                "line 13: haListenPort has no effect: there is one copy",
+            ] {
+                assert!(all.contains(part), "{part} not in:\n{all}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_servers_file_sets_its_port() {
+        let text = "listenPort=19876\nkvConfigPath=/tmp/kv.json\nscanNotActiveBrokerInterval=1000\n";
+        for sources in [
+            sources("namesrv.conf", text, &[]),
+            sources("mine.properties", text, &["role=namesrv"]),
+            sources("mine.conf", &format!("{text}role=namesrv\n"), &[]),
+        ] {
+            let Loaded { config, warnings } = Config::load(&sources).unwrap();
+            assert_eq!((config.namesrv_port, config.listen_port), (19876, 10911));
+            assert_eq!(config.scan_interval, Millis(1000));
+            assert_eq!(warnings.len(), 1);
+        }
+        let two = Sources {
+            files: vec![
+                File { path: "broker.conf".into(), text: "listenPort=1\n".to_owned() },
+                File { path: "namesrv.conf".into(), text: "listenPort=2\n".to_owned() },
+            ],
+            ..Sources::default()
+        };
+        let config = Config::load(&two).unwrap().config;
+        assert_eq!((config.listen_port, config.namesrv_port), (1, 2));
+    }
+
+    #[test]
+    fn protection_that_is_not_there_is_refused() {
+        for (line, part) in [
+            ("enableDLegerCommitLog=true", "line 1: enableDLegerCommitLog must be false: replication"),
+            ("inSyncReplicas=2", "inSyncReplicas must be 1"),
+            ("aclEnable=TRUE", "aclEnable must be false: users and permissions"),
+            ("brokerRole=SLAVE", "brokerRole takes ASYNC_MASTER or SYNC_MASTER"),
+            ("brokerId=1", "brokerId must be 0"),
+        ] {
+            let error = Config::load(&sources("broker.conf", line, &[])).unwrap_err().to_string();
+            assert!(error.contains(part), "{part} not in:\n{error}");
+        }
+        let fine = "enableDLegerCommitLog=false\ntotalReplicas=1\naclEnable=False\n";
+        assert_eq!(Config::load(&sources("broker.conf", fine, &[])).unwrap().warnings, [""; 0]);
+    }
+
+    #[test]
+    fn the_environment_is_a_default() {
+        let mut sources = sources("broker.conf", "", &[]);
+        sources.environment = Some("a:1".to_owned());
+        assert_eq!(Config::load(&sources).unwrap().config.namesrv_addr.0, ["a:1"]);
+        sources.files[0].text = "namesrvAddr=b:1".to_owned();
+        assert_eq!(Config::load(&sources).unwrap().config.namesrv_addr.0, ["b:1"]);
     }
 
     #[test]
@@ -341,6 +303,8 @@ mod tests {
             assert!(error.contains(part), "{part} not in:\n{error}");
         }
         assert!(load("x = = 1", &[]).unwrap_err().contains("line 1"));
+        let error = Config::load(&sources("b.conf", "\nlistenPort=x\n", &[])).unwrap_err().to_string();
+        assert!(error.contains("b.conf, line 2: listenPort takes"), "{error}");
     }
 
     #[test]
@@ -362,16 +326,9 @@ mod tests {
 
     #[test]
     fn the_defaults_are_valid_and_written_as_they_are_read() {
-        let defaults = Config::load(None, &[]).unwrap();
-        let written: Vec<_> = defaults.settings().iter().map(|s| format!("{}={}", s.key, s.value)).collect();
-        assert_eq!(Config::load(None, &written), Ok(defaults));
+        let defaults = Config::load(&Sources::default()).unwrap();
+        let arguments = defaults.config.settings().map(|s| format!("{}={}", s.key, s.value)).collect();
+        assert_eq!(Config::load(&Sources { arguments, ..Sources::default() }), Ok(defaults));
         assert!(KEYS.iter().all(|key| help().contains(key)));
-    }
-
-    #[test]
-    fn clients_are_told_an_address_they_can_use() {
-        assert_eq!(load("", &[]).unwrap().advertised_ip(), IpAddr::from([127, 0, 0, 1]));
-        let config = load("", &["bindAddress=10.1.2.3"]).unwrap();
-        assert_eq!(config.advertised_ip(), IpAddr::from([10, 1, 2, 3]));
     }
 }

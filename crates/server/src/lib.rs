@@ -7,6 +7,7 @@
 //! whoever is done with one of these ─▶ Core ─▶ …
 //! ```
 
+mod advertise;
 mod banner;
 mod broker;
 mod clock;

@@ -10,9 +10,6 @@ use steadfast_wire::header::{Header, HeaderError};
 
 use crate::clock::Clock;
 
-/// How often silent brokers are looked for (RocketMQ's `scanNotActiveBrokerInterval`).
-const EXPIRE_EVERY: Duration = Duration::from_secs(5);
-
 /// The name server's state, shared by its port and the broker in the same process.
 #[derive(Debug, Clone)]
 pub(crate) struct SharedNamesrv {
@@ -33,9 +30,9 @@ impl SharedNamesrv {
         self.clock.ticks()
     }
 
-    /// Forgets silent brokers, for ever.
-    pub(crate) async fn expire(self) {
-        let mut ticks = tokio::time::interval(EXPIRE_EVERY);
+    /// Looks for silent brokers in this interval and forgets them, for ever.
+    pub(crate) async fn expire(self, every: Duration) {
+        let mut ticks = tokio::time::interval(every);
         loop {
             ticks.tick().await;
             let gone = self.lock().expire(self.ticks());

@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::Context;
 use steadfast_net::server::reserve;
@@ -17,7 +16,7 @@ use tokio::task::spawn_blocking;
 use crate::banner::Banner;
 use crate::broker::Broker;
 use crate::clock::Clock;
-use crate::config::{Config, Role};
+use crate::config::{Config, Loaded, Role, Sources};
 use crate::explain;
 use crate::namesrv::SharedNamesrv;
 
@@ -29,8 +28,13 @@ const BACKLOG: u32 = 1024;
 /// # Errors
 /// One message with the cause and the next step. Nothing is left running, and no data was changed, except that
 /// the data directory and empty files in it may have been made.
-pub fn run(config: &Config) -> anyhow::Result<()> {
+pub fn run(sources: &Sources) -> anyhow::Result<()> {
     die_on_panic();
+    let Loaded { config, warnings } = Config::load(sources)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = &config;
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(worker_threads(config))
         .enable_all()
@@ -50,7 +54,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let namesrv_socket = claim(config, Role::Broker, "namesrvPort", config.namesrv_port)?;
     let limits = Limits {
         connections: config.max_connections as usize,
-        idle: Duration::from_secs(config.max_idle_seconds.into()),
+        idle: config.max_idle.into(),
         ..Limits::default()
     };
     let mut banner = Banner::new(config);
@@ -73,7 +77,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut servers = Vec::new();
     if let (Some(socket), Some(namesrv)) = (namesrv_socket, &namesrv) {
         banner.namesrv(socket.local_addr()?);
-        tokio::spawn(namesrv.clone().expire());
+        tokio::spawn(namesrv.clone().expire(config.scan_interval.into()));
         servers.push(listen(socket, limits, Arc::new(namesrv.clone()), "namesrvPort")?);
     }
     let Some(broker) = broker else {

@@ -1,20 +1,20 @@
 //! The one binary: each subcommand is a library of its own.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use clap::{Args, Parser, Subcommand};
-use steadfast_server::config::{self, Config, File};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use steadfast_server::config::{self, File, Sources};
 
 const EXAMPLES: &str = "\
 Examples:
   steadfast                                   serve from ./data on RocketMQ's ports
   steadfast server --data /var/lib/steadfast --set brokerIP1=10.0.0.5
                                               serve other machines too
-  steadfast server --config steadfast.toml    settings from a file; --set overrides them
+  steadfast server -c broker.conf             settings from RocketMQ's file, or from TOML; --set overrides them
   steadfast server --help-config              every setting with its default and meaning
   steadfast bench                             measure the server on this machine
   steadfast sim --seeds 100                   try to break it: simulated crashes and disk faults
@@ -45,23 +45,32 @@ enum Command {
     },
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum HelpFormat {
+    Text,
+    Markdown,
+}
+
 #[derive(Debug, Args)]
 struct ServerArgs {
     /// Directory of all data; made if missing (short for --set storePathRootDir=DIR)
     #[arg(long, short, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// TOML file with settings
+    /// File with settings, TOML or RocketMQ's broker.conf and namesrv.conf; may be given many times, the last wins
     #[arg(long, short, value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: Vec<PathBuf>,
+    /// Name servers to register with (short for --set namesrvAddr=ADDR)
+    #[arg(long, short, value_name = "HOST:PORT;HOST:PORT")]
+    namesrv: Option<String>,
     /// What this process does: all, namesrv or broker (short for --set role=ROLE)
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
     /// One setting; may be given many times, and wins over the file
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Print every setting with its default and meaning
-    #[arg(long)]
-    help_config: bool,
+    /// Print every setting with its default and meaning, as text or as markdown
+    #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    help_config: Option<HelpFormat>,
     /// What goes to stderr: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: tracing::Level,
@@ -69,20 +78,27 @@ struct ServerArgs {
 
 impl ServerArgs {
     fn run(self) -> anyhow::Result<()> {
-        if self.help_config {
-            print!("{}", config::help());
-            return Ok(());
+        match self.help_config {
+            Some(HelpFormat::Text) => print!("{}", config::help()),
+            Some(HelpFormat::Markdown) => print!("{}", config::markdown()),
+            None => {
+                log_to_stderr(self.log);
+                steadfast_server::run(&self.sources()?)?;
+            }
         }
-        log_to_stderr(self.log);
-        let text = match &self.config {
-            Some(path) => Some(read(path)?),
-            None => None,
-        };
-        let file = self.config.as_deref().zip(text.as_deref()).map(|(path, text)| File { path, text });
-        let data = self.data.map(|dir| format!("storePathRootDir={}", dir.display()));
-        let role = self.role.map(|role| format!("role={role}"));
-        let overrides: Vec<String> = data.into_iter().chain(role).chain(self.set).collect();
-        steadfast_server::run(&Config::load(file, &overrides)?)
+        Ok(())
+    }
+
+    fn sources(self) -> anyhow::Result<Sources> {
+        let short = |key: &str, value: Option<String>| value.map(|value| format!("{key}={value}"));
+        let data = short("storePathRootDir", self.data.map(|dir| dir.display().to_string()));
+        let role = short("role", self.role);
+        let namesrv = short("namesrvAddr", self.namesrv);
+        Ok(Sources {
+            environment: std::env::var("NAMESRV_ADDR").ok(),
+            files: self.config.into_iter().map(read).collect::<anyhow::Result<_>>()?,
+            arguments: [data, role, namesrv].into_iter().flatten().chain(self.set).collect(),
+        })
     }
 }
 
@@ -93,8 +109,10 @@ fn simulate(args: Vec<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("reading the configuration {}", path.display()))
+fn read(path: PathBuf) -> anyhow::Result<File> {
+    let text = std::fs::read_to_string(&path);
+    let text = text.with_context(|| format!("reading the configuration {}", path.display()))?;
+    Ok(File { path, text })
 }
 
 fn log_to_stderr(level: tracing::Level) {

@@ -175,7 +175,8 @@ impl Broker {
         let changed = group.describe(data);
         let conn = member.conn;
         let before = group.members.insert(client.to_owned(), member);
-        if changed || before.is_none_or(|m| m.conn != conn) {
+        let is_news = changed || before.is_none_or(|m| m.conn != conn);
+        if is_news && self.options.notify_consumers {
             group.notify(&name, out);
         }
     }
@@ -247,7 +248,7 @@ impl Broker {
         group.members.retain(|id, member| !gone(id, member));
         if group.members.is_empty() {
             self.clients.consumers.remove(name);
-        } else if group.members.len() < before {
+        } else if group.members.len() < before && self.options.notify_consumers {
             group.notify(&name.into(), out);
         }
     }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use steadfast_store::unit::{QueueName, Unit};
 use steadfast_types::QueueOffset;
+use steadfast_types::topic::PERM_READ;
 use steadfast_wire::code::response;
 use steadfast_wire::headers::PullMessageResponse;
 
@@ -30,7 +31,16 @@ struct Found {
 }
 
 impl Broker {
-    pub(super) fn pull(&mut self, now: Now, origin: Origin, pull: PullRequest, out: &mut Out<'_>) -> Answer {
+    pub(super) fn pull(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        mut pull: PullRequest,
+        out: &mut Out<'_>,
+    ) -> Answer {
+        if !self.options.long_polling {
+            pull.hold = pull.hold.min(self.options.short_polling);
+        }
         let filter = self.check_pull(&pull)?;
         if let Some(offset) = pull.commit {
             self.commit_on_the_way(now, &pull, offset);
@@ -148,6 +158,10 @@ impl Broker {
     }
 
     fn check_pull(&self, pull: &PullRequest) -> Result<TagFilter, Reply> {
+        if self.options.permission & PERM_READ == 0 {
+            let remark = format!("the broker serves no messages (brokerPermission={})", self.options.permission);
+            return Err(Reply::error(response::NO_PERMISSION, remark));
+        }
         let Some(topic) = self.state.topics.get(&pull.queue.topic) else {
             return Err(super::no_topic(&pull.queue.topic));
         };

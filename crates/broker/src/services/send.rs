@@ -1,6 +1,6 @@
 //! Sending: checks a message against the state and queues it for the next batch.
 
-use steadfast_types::topic::{DLQ_PREFIX, RETRY_PREFIX};
+use steadfast_types::topic::{DLQ_PREFIX, PERM_WRITE, RETRY_PREFIX};
 use steadfast_types::{QueueId, limits};
 use steadfast_wire::code::response;
 
@@ -21,6 +21,10 @@ impl Broker {
         _out: &mut Out<'_>,
     ) -> Answer {
         self.check_writable()?;
+        if self.options.permission & PERM_WRITE == 0 {
+            let cause = format!("the broker takes no messages (brokerPermission={})", self.options.permission);
+            return Err(not_stored(response::NO_PERMISSION, &cause));
+        }
         if self.pending.bytes + request.len() > self.options.pending_bytes && !self.pending.sends.is_empty() {
             let cause = format!("{} bytes wait to be written already", self.pending.bytes);
             return Err(not_stored(response::SYSTEM_BUSY, &cause));

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A type that a setting can have.
 pub(super) trait Value: Sized {
@@ -37,11 +38,75 @@ macro_rules! parsed {
 }
 
 parsed! {
-    bool => "true or false";
     u16 => "a number from 0 to 65535";
     u32 => "a number";
     IpAddr => "an IP address";
     String => "a text";
+}
+
+impl Value for bool {
+    const KIND: &'static str = "true or false";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        // Java takes any case.
+        text.to_ascii_lowercase().parse().map_err(|_| Self::refuse(text))
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+macro_rules! durations {
+    ($($(#[doc = $doc:literal])+ $name:ident: $kind:literal = $from:path;)+) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+            pub struct $name(pub u32);
+
+            impl Value for $name {
+                const KIND: &'static str = $kind;
+
+                fn parse(text: &str) -> Result<Self, String> {
+                    text.parse().map($name).map_err(|_| Self::refuse(text))
+                }
+
+                fn text(&self) -> String {
+                    self.0.to_string()
+                }
+            }
+
+            impl From<$name> for Duration {
+                fn from(value: $name) -> Duration {
+                    $from(value.0.into())
+                }
+            }
+        )+
+    };
+}
+
+durations! {
+    /// A time in milliseconds.
+    Millis: "milliseconds" = Duration::from_millis;
+    /// A time in seconds.
+    Seconds: "seconds" = Duration::from_secs;
+}
+
+/// RocketMQ's permission bits of a topic or a broker: 4 to read and 2 to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permission(pub u32);
+
+impl Value for Permission {
+    const KIND: &'static str = "6 (read and write), 4 (read), 2 (write) or 0";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let bits = text.parse().ok().filter(|bits| matches!(bits, 0 | 2 | 4 | 6));
+        bits.map(Permission).ok_or_else(|| Self::refuse(text))
+    }
+
+    fn text(&self) -> String {
+        self.0.to_string()
+    }
 }
 
 impl Value for PathBuf {
@@ -85,11 +150,7 @@ impl Value for Bytes {
     }
 
     fn text(&self) -> String {
-        let whole = |(_, bits): &&(&str, u32)| self.0 != 0 && self.0.is_multiple_of(1 << bits);
-        match UNITS.iter().find(whole) {
-            Some((unit, bits)) => format!("{}{unit}", self.0 >> bits),
-            None => self.0.to_string(),
-        }
+        self.0.to_string()
     }
 }
 
@@ -142,6 +203,14 @@ macro_rules! choices {
 }
 
 choices! {
+    /// What a broker is to its replicas.
+    BrokerRole: "ASYNC_MASTER or SYNC_MASTER" {
+        /// RocketMQ's default.
+        AsyncMaster = "ASYNC_MASTER",
+        /// The same here.
+        SyncMaster = "SYNC_MASTER",
+    }
+
     /// What a process does.
     Role: "all, namesrv or broker" {
         /// Broker and name server.

@@ -8,4 +8,5 @@ mod durability;
 mod protocol;
 mod refusals;
 mod roles;
+mod settings;
 mod start;

@@ -31,7 +31,13 @@ fn arguments(command: &mut Command, data: &Path) {
     command.args(["server", "--data"]).arg(data);
     set(
         command,
-        &["bindAddress=127.0.0.1", "listenPort=0", "namesrvPort=0", "mappedFileSizeCommitLog=16MiB"],
+        &[
+            "brokerName=broker-a",
+            "bindAddress=127.0.0.1",
+            "listenPort=0",
+            "namesrvPort=0",
+            "mappedFileSizeCommitLog=16MiB",
+        ],
     );
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
 }

@@ -85,6 +85,7 @@ fn the_help_teaches() {
     for (args, part) in [
         (&["--help"][..], "Examples:"),
         (&["server", "--help"], "--set <KEY=VALUE>"),
+        (&["server", "--help-config=markdown"], "| `flushDiskType` | SYNC_FLUSH or ASYNC_FLUSH | `SYNC_FLUSH` |"),
         (&["server", "--help-config"], "flushDiskType  (SYNC_FLUSH or ASYNC_FLUSH; default SYNC_FLUSH)"),
         (&["--version"], "steadfast 0."),
     ] {

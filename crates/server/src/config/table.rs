@@ -1,0 +1,161 @@
+//! The table of settings: each with its key, type, default and meaning. Files, `--set`, the help text,
+//! GET_BROKER_CONFIG and docs/settings.md all come from it. Keys are RocketMQ's where it has the setting.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use steadfast_types::limits;
+
+use super::value::{
+    BrokerRole, Bytes, FlushDiskType, Millis, NameServers, Permission, Role, Seconds, Value,
+};
+
+/// `"KEY" => FIELD: TYPE = DEFAULT;`, or `= DEFAULT, live;` for a setting that can be changed at run time.
+macro_rules! settings {
+    ($($section:literal {
+        $($(#[doc = $doc:literal])+ $key:literal => $field:ident: $type:ty = $default:expr $(, $live:ident)?;)+
+    })+) => {
+        /// The settings of a server, each under the key its documentation begins with.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Config {
+            $($(#[doc = concat!("`", $key, "`:")] $(#[doc = $doc])+ pub $field: $type,)+)+
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Config { $($($field: $default),+),+ }
+            }
+        }
+
+        /// The keys of all settings.
+        pub(super) const KEYS: &[&str] = &[$($($key),+),+];
+
+        impl Config {
+            /// Sets one setting from its text; None if there is no such setting.
+            pub(super) fn set(&mut self, key: &str, text: &str) -> Option<Result<(), String>> {
+                match key {
+                    $($($key => Some(Value::parse(text).map(|value| self.$field = value)),)+)+
+                    _ => None,
+                }
+            }
+
+            /// Every setting with its value, in sections.
+            pub fn sections(&self) -> Vec<Section> {
+                vec![$(Section {
+                    title: $section,
+                    settings: vec![$(Setting {
+                        key: $key,
+                        kind: <$type as Value>::KIND,
+                        value: self.$field.text(),
+                        live: { let marks: &[&str] = &[$(stringify!($live))?]; !marks.is_empty() },
+                        meaning: concat!($($doc),+).trim(),
+                    }),+],
+                }),+]
+            }
+        }
+    };
+}
+
+settings! {
+    "Role and addresses" {
+        /// What this process does: all, namesrv or broker.
+        "role" => role: Role = Role::All;
+        /// Address to listen on; 0.0.0.0 is every interface.
+        "bindAddress" => bind_address: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        /// Port of the broker; 0 lets the system choose. In a file of RocketMQ's name server: namesrvPort.
+        "listenPort" => listen_port: u16 = 10911;
+        /// Port of the name server; 0 lets the system choose.
+        "namesrvPort" => namesrv_port: u16 = 9876;
+        /// Address that clients are told to reach the broker at. Empty: bindAddress if it is one address, else the
+        /// address from which this machine reaches its name server or the rest of the network, else 127.0.0.1.
+        "brokerIP1" => broker_ip: Option<IpAddr> = None;
+        /// Further name servers to register with. Empty: the environment variable NAMESRV_ADDR.
+        "namesrvAddr" => namesrv_addr: NameServers = NameServers::default();
+        /// Milliseconds between two registrations with the name servers of namesrvAddr.
+        "registerNameServerPeriod" => register_period: Millis = Millis(30_000);
+        /// Milliseconds between two looks of the name server for brokers that are silent.
+        "scanNotActiveBrokerInterval" => scan_interval: Millis = Millis(5_000);
+        /// Name of the cluster.
+        "brokerClusterName" => cluster: String = "DefaultCluster".to_owned();
+        /// Name of the broker, shared by its replicas. Empty: the host's name.
+        "brokerName" => broker_name: String = String::new();
+        /// Which replica this is; 0 takes writes.
+        "brokerId" => broker_id: u32 = 0;
+        /// Both mean the same as long as there are no replicas; SLAVE is refused for that reason.
+        "brokerRole" => broker_role: BrokerRole = BrokerRole::AsyncMaster;
+        /// Region that messages carry.
+        "regionId" => region: String = "DefaultRegion".to_owned();
+    }
+    "Storage" {
+        /// Directory of all data; made if missing. RocketMQ's default is ~/store, where its own data may lie.
+        "storePathRootDir" => data: PathBuf = PathBuf::from("data");
+        /// SYNC_FLUSH: a send is acknowledged once it is on stable storage. ASYNC_FLUSH: once the operating system
+        /// has it, so that a power cut may lose the last half second. RocketMQ's default is ASYNC_FLUSH.
+        "flushDiskType" => flush: FlushDiskType = FlushDiskType::SyncFlush;
+        /// Milliseconds until a sender whose message is not yet on stable storage is told so.
+        "syncFlushTimeout" => sync_flush_timeout: Millis = Millis(5_000), live;
+        /// Milliseconds between two syncs under ASYNC_FLUSH.
+        "flushIntervalCommitLog" => flush_interval: Millis = Millis(500);
+        /// Bytes of a log file; fixed when the directory is made.
+        "mappedFileSizeCommitLog" => segment_size: Bytes = Bytes(1 << 30);
+        /// Bytes of disk that the log leaves free.
+        "diskFreeMin" => disk_free_min: Bytes = Bytes(64 << 20);
+        /// Bytes of log after which a checkpoint is written: about the most that a start has to read again.
+        "checkpointBytes" => checkpoint_bytes: Bytes = Bytes(256 << 20);
+    }
+    "Messages and topics" {
+        /// Most bytes in the body of a message.
+        "maxMessageSize" => max_message_size: Bytes = Bytes(limits::BODY_LEN as u64), live;
+        /// Whether the first message to a topic makes it.
+        "autoCreateTopicEnable" => auto_create_topic: bool = true, live;
+        /// Queues of such a topic at most.
+        "defaultTopicQueueNums" => default_topic_queues: u32 = 8, live;
+        /// What clients may do with the whole broker.
+        "brokerPermission" => permission: Permission = Permission(6), live;
+        /// Whether a pull of a consumer that has everything waits as long as the consumer asks for.
+        "longPollingEnable" => long_polling: bool = true, live;
+        /// Milliseconds that it waits instead.
+        "shortPollingTimeMills" => short_polling: Millis = Millis(1_000), live;
+        /// Whether consumers are told at once when their group changes; else they find out by asking.
+        "notifyConsumerIdsChangedEnable" => notify_consumers: bool = true, live;
+    }
+    "Connections and threads" {
+        /// Seconds after which a connection that sends nothing is closed.
+        "serverChannelMaxIdleTimeSeconds" => max_idle: Seconds = Seconds(120);
+        /// Most connections of a port.
+        "maxConnections" => max_connections: u32 = 16_384;
+        /// Threads that read and decode requests; 0 is one for each processor, at most 4.
+        "serverWorkerThreads" => worker_threads: u32 = 0;
+    }
+}
+
+/// Settings that belong together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// What they are about.
+    pub title: &'static str,
+    /// The settings.
+    pub settings: Vec<Setting>,
+}
+
+/// One row of the table, with a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The key in the file and for `--set`.
+    pub key: &'static str,
+    /// What values it takes.
+    pub kind: &'static str,
+    /// The value, as it would be written.
+    pub value: String,
+    /// Whether UPDATE_BROKER_CONFIG can change it.
+    pub live: bool,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+impl Config {
+    /// Every setting with its value.
+    pub fn settings(&self) -> impl Iterator<Item = Setting> {
+        self.sections().into_iter().flat_map(|section| section.settings)
+    }
+}
