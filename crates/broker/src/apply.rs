@@ -12,6 +12,7 @@ use steadfast_types::topic::{AUTO_CREATE, PERM_INHERIT};
 
 use crate::broker::{Broker, Out, Phase, acknowledge};
 use crate::io::{Effect, Now};
+use crate::measures::Traffic;
 use crate::pending::Applied;
 use crate::state::TopicConfig;
 
@@ -64,13 +65,18 @@ impl Broker {
         let mut changes = Changes::default();
         for record in records {
             match record {
-                Applied::Message { queue, offset, unit, keys, store_time } => {
+                Applied::Message { queue, offset, unit, keys, store_time, kind } => {
                     let Some(state) = self.state.topics.queue_mut(&queue.topic, queue.queue_id) else {
                         // Stamped for a topic of which nothing is left; the log still has it.
                         continue;
                     };
                     assert_eq!(state.end, offset, "queue {queue}: the log and the queue must agree");
                     state.push(unit, store_time);
+                    if let Some(kind) = kind {
+                        let traffic = Traffic { messages: 1, bytes: unit.size.into() };
+                        state.stored[kind as usize].add(traffic);
+                        self.statistics.stored.add(traffic);
+                    }
                     if !state.held.is_empty() {
                         changes.queues.insert(queue);
                     }
@@ -79,7 +85,6 @@ impl Broker {
                         self.keys.push(KeyEntry { hash, log_offset, size, crc });
                     }
                     self.stretch.messages += 1;
-                    self.statistics.stored(u64::from(unit.size));
                 }
                 Applied::Control(control) => changes.topics |= self.state.apply(&control),
             }

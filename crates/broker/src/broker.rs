@@ -14,7 +14,7 @@ use crate::pending::{Ack, InFlight, ParkedSend, Pending, not_stored, unknown};
 use crate::recent::{HotTail, RecentKeys};
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::services::{Clients, HeldPulls, ReadsUnderWay, Statistics};
+use crate::services::{Clients, HeldPulls, Measuring, ReadsUnderWay, Statistics};
 use crate::state::State;
 use steadfast_wire::code::response;
 
@@ -62,6 +62,7 @@ pub struct Broker {
     pub(crate) held: HeldPulls,
     pub(crate) reads: ReadsUnderWay,
     pub(crate) statistics: Statistics,
+    pub(crate) measuring: Measuring,
     /// Spreads sends that leave the queue to the broker.
     pub(crate) next_queue: BTreeMap<String, u32>,
 }
@@ -110,6 +111,7 @@ impl Broker {
             Input::Room(room) => self.room = room,
             Input::ReadDone(number, result) => self.read_done(now, number, result, out),
             Input::CheckpointDone(result) => self.checkpoint_done(now, result, out),
+            Input::Measure(number) => self.measure(now, number, out),
             Input::Stop => self.stop(),
         }
     }

@@ -15,6 +15,7 @@ use steadfast_types::{LogOffset, QueueOffset, Timestamp};
 use steadfast_wire::frame::Serialize;
 
 use crate::filter::TagFilter;
+use crate::measures::Measures;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::state::TopicConfig;
@@ -46,6 +47,12 @@ pub struct Origin {
     pub oneway: bool,
     /// Version ordinal of the client.
     pub version: i32,
+    /// The request's code.
+    pub code: i32,
+    /// When it came, in microseconds of the shell's clock; the core does not look at it.
+    pub received: u64,
+    /// The request waits or waited for a message.
+    pub held: bool,
 }
 
 /// Something that happened.
@@ -65,6 +72,8 @@ pub enum Input {
     ReadDone(u64, ReadResult),
     /// [`Effect::Checkpoint`] was done: its snapshot is verified and names these runs, or the old ones stay.
     CheckpointDone(Result<Vec<RunInfo>, String>),
+    /// Tell all figures in [`Effect::Measured`] with the same number.
+    Measure(u64),
     /// Stop cleanly: refuse what is new, finish what is in flight, then [`Effect::Stopped`].
     Stop,
 }
@@ -86,6 +95,8 @@ pub enum Effect {
     Register(Vec<TopicConfig>),
     /// The group takes no more writes; reads go on.
     Poisoned(String),
+    /// What [`Input::Measure`] with this number asked for.
+    Measured(u64, Box<Measures>),
     /// A line for the operator's log: a rare event that somebody should know of.
     Warn(String),
     /// Everything acknowledged is done; the process may end.

@@ -12,6 +12,7 @@ mod checkpoint;
 mod control;
 pub mod filter;
 pub mod io;
+pub mod measures;
 mod options;
 mod pending;
 mod propose;

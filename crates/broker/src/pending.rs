@@ -7,6 +7,7 @@ use steadfast_types::{LogOffset, QueueId, QueueOffset, Timestamp};
 
 use crate::control::Control;
 use crate::io::Origin;
+use crate::measures::MessageKind;
 use crate::reply::Reply;
 use crate::request::SendRequest;
 
@@ -75,7 +76,15 @@ impl Pending {
 /// What applying one record does.
 #[derive(Debug)]
 pub(crate) enum Applied {
-    Message { queue: QueueName, offset: QueueOffset, unit: Unit, keys: Vec<u64>, store_time: Timestamp },
+    Message {
+        queue: QueueName,
+        offset: QueueOffset,
+        unit: Unit,
+        keys: Vec<u64>,
+        store_time: Timestamp,
+        /// None if it is read again at start, and so not counted.
+        kind: Option<MessageKind>,
+    },
     Control(Control),
 }
 

@@ -176,8 +176,9 @@ impl Stamper<'_> {
             let offset = first + i as u64;
             let (unit, keys) = self.message(&name, offset, &prepared.bytes, prepared.tag, prepared.keys);
             log_offsets.push(unit.log_offset);
-            let store_time = self.broker.store_time;
-            self.applied.push(Applied::Message { queue: name.clone(), offset, unit, keys, store_time });
+            let (queue, store_time) = (name.clone(), self.broker.store_time);
+            let kind = Some(prepared.kind);
+            self.applied.push(Applied::Message { queue, offset, unit, keys, store_time, kind });
         }
         Ack::Sent { origin, queue_id, queue_offset: first, log_offsets, unique_key: request.unique_key }
     }

@@ -30,7 +30,7 @@ use crate::pending::{Applied, Pending};
 use crate::reader::Reader;
 use crate::recent::{HotTail, RecentKeys};
 use crate::request::derived;
-use crate::services::{Clients, HeldPulls, ReadsUnderWay, Statistics};
+use crate::services::{Clients, HeldPulls, Measuring, ReadsUnderWay, Statistics};
 use crate::state::State;
 
 /// The id of the only replica of a group of one.
@@ -232,6 +232,7 @@ impl Replay {
             held: HeldPulls::default(),
             reads: ReadsUnderWay::default(),
             statistics: Statistics::default(),
+            measuring: Measuring::default(),
             next_queue: BTreeMap::new(),
             options: options.clone(),
         };
@@ -286,7 +287,6 @@ impl Replay {
                 queue.fence(offset, unit);
             }
         }
-        self.broker.statistics = Statistics::default();
     }
 }
 
@@ -337,7 +337,7 @@ fn derive(found: &Scanned) -> Result<Derived, LogOffset> {
                 if damaged {
                     out.fenced.push(Fenced { queue: queue.clone(), offset, unit });
                 }
-                Applied::Message { queue, offset, unit, keys, store_time: out.store_time }
+                Applied::Message { queue, offset, unit, keys, store_time: out.store_time, kind: None }
             }
             Some(Ok((_, Record::Control(control)))) if !damaged => {
                 Applied::Control(Control::decode(control).map_err(|_| log_offset)?)

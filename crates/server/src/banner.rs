@@ -44,6 +44,11 @@ impl<'a> Banner<'a> {
         self.namesrv = Some(reachable(listening).to_string());
     }
 
+    pub(crate) fn pages(&mut self, listening: SocketAddr) {
+        let url = format!("http://{}/metrics", reachable(listening));
+        self.lines.push(("metrics", format!("{url}, and /healthz and /readyz there")));
+    }
+
     pub(crate) fn broker(&mut self, facts: &BrokerFacts) {
         let BrokerFacts { listening, advertised, name, data, durable, report } = facts;
         self.has_broker = true;

@@ -30,7 +30,9 @@ use crate::edge::BrokerPort;
 use crate::explain;
 use crate::inbox::Inbox;
 use crate::lock::Lock;
+use crate::metrics::{Node, Telemetry};
 use crate::namesrv::SharedNamesrv;
+use crate::pages::Watched;
 use crate::readers::{self, Readers};
 use crate::register::{Identity, Registrar};
 use crate::shell::Shell;
@@ -62,6 +64,8 @@ pub(crate) struct Running {
     _lock: Lock,
     core: Arc<Core>,
     milestone: watch::Receiver<Option<Milestone>>,
+    /// For whoever wants to look at it.
+    pub(crate) watched: Watched,
 }
 
 impl Broker {
@@ -109,6 +113,8 @@ impl Broker {
         let Broker { _lock, dir: _, disk, opened, options, socket, registrar, clock } = self;
         let Opened { broker, writer, filler, reader, report: _ } = opened;
         let core = Arc::new(Core::new(clock));
+        let telemetry = Arc::new(Telemetry::new());
+        let registered = registrar.registered();
         let (tell, milestone) = milestones();
         for addr in &config.namesrv_addr.0 {
             registrar.register_with(addr.clone(), config.register_period.into());
@@ -125,8 +131,17 @@ impl Broker {
             Arc::clone(&checkpoint_jobs),
             registrar,
             Box::new(tell.clone()),
+            (Arc::clone(&telemetry), clock),
         );
-        let log = Arc::new(Log::new(writer, writer_jobs, Arc::clone(&core), Arc::clone(&tail), sync_every));
+        let log = Log::new(
+            writer,
+            writer_jobs,
+            Arc::clone(&core),
+            Arc::clone(&tail),
+            sync_every,
+            Arc::clone(&telemetry),
+        );
+        let log = Arc::new(log);
         for i in 0..Log::<RealDisk>::THREADS {
             let (log, tell) = (Arc::clone(&log), tell.clone());
             spawn(&format!("log-writer-{i}"), move || log.run(tell))?;
@@ -139,14 +154,30 @@ impl Broker {
             spawn("index-rebuild", move || readers::rebuild(&reader))?;
         }
         let inbox = Arc::clone(&core);
-        spawn("checkpoint", move || writing::checkpoints(&disk, &reader, &checkpoint_jobs, &inbox))?;
+        let writing_to = disk.clone();
+        spawn("checkpoint", move || writing::checkpoints(&writing_to, &reader, &checkpoint_jobs, &inbox))?;
 
-        let port = BrokerPort { edge: edge(&options), core: Arc::clone(&core), clock };
+        let port =
+            BrokerPort { edge: edge(&options), core: Arc::clone(&core), clock, telemetry: Arc::clone(&telemetry) };
         let server = listen(socket, limits, Arc::new(port), "listenPort")?;
         let timer = Arc::clone(&core);
         spawn("timer", move || timer.keep_time())?;
         core.start(broker, shell);
-        Ok((Running { _lock, core, milestone }, server))
+        let node = Node {
+            cluster: options.cluster.clone(),
+            broker_name: options.broker_name.clone(),
+            started: clock.wall().get().saturating_sub(clock.ticks()) as f64 / 1000.0,
+            ..Node::default()
+        };
+        let watched = Watched {
+            core: Arc::clone(&core),
+            milestone: milestone.clone(),
+            registered,
+            telemetry,
+            disk,
+            node,
+        };
+        Ok((Running { _lock, core, milestone, watched }, server))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The process's clock.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use steadfast_broker::io::Now;
 use steadfast_types::Timestamp;
@@ -23,6 +23,16 @@ impl Clock {
     /// Milliseconds that never go back.
     pub(crate) fn ticks(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+
+    /// Microseconds that never go back.
+    pub(crate) fn micros(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
+    }
+
+    /// The time since a reading of [`Clock::micros`].
+    pub(crate) fn since(&self, micros: u64) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_micros(micros))
     }
 
     pub(crate) fn wall(&self) -> Timestamp {

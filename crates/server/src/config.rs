@@ -21,7 +21,9 @@ use self::sources::{Assignment, Dialect};
 pub use self::sources::{File, Sources};
 use self::table::KEYS;
 pub use self::table::{Config, Section, Setting};
-pub use self::value::{Bytes, FlushDiskType, Millis, NameServers, Permission, Role, Seconds};
+pub use self::value::{
+    Bytes, FlushDiskType, MetricsExporter, Millis, NameServers, Permission, Role, Seconds,
+};
 
 /// Largest `maxMessageSize`: the message, its properties and the entry around it must fit one log entry.
 const MAX_MESSAGE_SIZE: u64 = 7 * 1024 * 1024;
@@ -67,6 +69,11 @@ impl Config {
         if problems.is_empty() { Ok(Loaded { config, warnings }) } else { Err(ConfigError { problems }) }
     }
 
+    /// Whether there is a port for probes and metrics: it tells of a broker.
+    pub(crate) fn serves_pages(&self) -> bool {
+        self.role != Role::Namesrv && self.metrics_exporter == MetricsExporter::Prom
+    }
+
     fn check(&self, problems: &mut Vec<String>) {
         let mut require = |holds: bool, text: &str| {
             if !holds {
@@ -83,10 +90,17 @@ impl Config {
         require((1..=MAX_MESSAGE_SIZE).contains(&message), "maxMessageSize must be 1 to 7MiB");
         let queues = 1..=limits::QUEUES;
         require(queues.contains(&self.default_topic_queues), "defaultTopicQueueNums must be 1 to 1024");
-        require(
-            self.role != Role::All || self.listen_port != self.namesrv_port || self.listen_port == 0,
-            "listenPort and namesrvPort must differ",
-        );
+        let ports = [
+            ("listenPort", self.listen_port, self.role != Role::Namesrv),
+            ("namesrvPort", self.namesrv_port, self.role != Role::Broker),
+            ("metricsPromExporterPort", self.metrics_port, self.serves_pages()),
+        ];
+        let used: Vec<_> = ports.iter().filter(|(_, port, used)| *used && *port != 0).collect();
+        for (i, (key, port, _)) in used.iter().enumerate() {
+            for (other, _, _) in used[..i].iter().filter(|(_, taken, _)| taken == port) {
+                require(false, &format!("{other} and {key} must differ"));
+            }
+        }
         require(
             self.role != Role::Broker || !self.namesrv_addr.0.is_empty(),
             "role=broker needs namesrvAddr: without a name server no client finds the broker",

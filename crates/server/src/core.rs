@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use steadfast_broker::Broker;
 use steadfast_broker::io::Input;
+use steadfast_broker::measures::Measures;
 use steadfast_consensus::Write;
 use steadfast_net::{ConnId, Connection};
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::failpoint::{self, Stage};
@@ -28,6 +30,10 @@ pub(crate) enum Event {
     Closed(ConnId),
     /// For the broker.
     Input(Input),
+    /// Somebody wants a sign of life.
+    Ping(oneshot::Sender<()>),
+    /// Somebody wants the broker's figures.
+    Measure(oneshot::Sender<Box<Measures>>),
 }
 
 /// What the thread that started everything waits for. Each is further than the ones before it.

@@ -15,12 +15,14 @@ use steadfast_wire::header::{Header, HeaderError};
 use crate::clock::Clock;
 use crate::core::{Core, Event};
 use crate::failpoint::{self, Stage};
+use crate::metrics::Telemetry;
 
 /// Handles the frames of the broker's port.
 pub(crate) struct BrokerPort {
     pub(crate) edge: Edge,
     pub(crate) core: Arc<Core>,
     pub(crate) clock: Clock,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 impl BrokerPort {
@@ -28,7 +30,7 @@ impl BrokerPort {
     fn decode(
         &self,
         conn: &Arc<Connection>,
-        now: Timestamp,
+        (now, received): (Timestamp, u64),
         frame: Frame,
     ) -> Result<Option<(Origin, request::Request)>, HeaderError> {
         let header = Header::decode(frame.serialize, &frame.header)?;
@@ -43,6 +45,9 @@ impl BrokerPort {
             serialize: frame.serialize,
             oneway: header.is_oneway(),
             version: header.version,
+            code: header.code,
+            received,
+            held: false,
         };
         let decoded = failpoint::hit(Stage::Decode)
             .map_err(|failure| Reply::error(response::SYSTEM_ERROR, format!("stored=no; cause: {failure}")))
@@ -51,6 +56,8 @@ impl BrokerPort {
             Ok(request) => Ok(Some((origin, request))),
             Err(reply) => {
                 if !origin.oneway {
+                    let took = self.clock.since(received);
+                    self.telemetry.answered(origin.code, reply.code, false, took);
                     conn.send(|out| reply.encode(&origin, out));
                 }
                 Ok(None)
@@ -68,7 +75,7 @@ impl Handler for BrokerPort {
         if let Err(failure) = failpoint::hit(Stage::FrameRead) {
             return close(conn, &failure);
         }
-        let now = self.clock.wall();
+        let now = (self.clock.wall(), self.clock.micros());
         let mut events = Vec::with_capacity(frames.len());
         let (mut requests, mut bytes) = (0, 0);
         for frame in frames.drain(..) {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use steadfast_broker::TopicConfig;
@@ -45,26 +46,54 @@ pub(crate) struct Registrar {
     remote: watch::Sender<Option<Arc<Registration>>>,
     clock: Clock,
     changes: i64,
+    locally_known: bool,
+    registered: Registered,
+}
+
+/// How many name servers know the broker.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Registered(Arc<AtomicUsize>);
+
+impl Registered {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+
+    /// One name server more, or less.
+    fn change(&self, was: bool, is: bool) {
+        match (was, is) {
+            (false, true) => _ = self.0.fetch_add(1, Relaxed),
+            (true, false) => _ = self.0.fetch_sub(1, Relaxed),
+            _ => {}
+        }
+    }
 }
 
 impl Registrar {
     pub(crate) fn new(identity: Identity, local: Option<SharedNamesrv>, clock: Clock) -> Self {
-        Registrar { identity, local, remote: watch::Sender::default(), clock, changes: 0 }
+        let (remote, registered) = (watch::Sender::default(), Registered::default());
+        Registrar { identity, local, remote, clock, changes: 0, locally_known: false, registered }
+    }
+
+    /// How many name servers know the broker, now and later.
+    pub(crate) fn registered(&self) -> Registered {
+        self.registered.clone()
     }
 
     /// Registers with the name server at `addr` from now on, on the current runtime.
     pub(crate) fn register_with(&self, addr: String, period: Duration) {
-        tokio::spawn(keep_registered(addr, period, self.remote.subscribe()));
+        tokio::spawn(keep_registered(addr, period, self.remote.subscribe(), self.registered()));
     }
 
     /// The broker's topics, all of them.
     pub(crate) fn announce(&mut self, topics: Vec<TopicConfig>) {
         self.changes += 1;
         let registration = self.registration(topics);
-        if let Some(namesrv) = &self.local
-            && let Err(rejected) = namesrv.lock().register(namesrv.ticks(), registration.clone())
-        {
-            tracing::error!("registration refused: {rejected}");
+        if let Some(namesrv) = &self.local {
+            match namesrv.lock().register(namesrv.ticks(), registration.clone()) {
+                Ok(_) => self.registered.change(std::mem::replace(&mut self.locally_known, true), true),
+                Err(rejected) => tracing::error!("registration refused: {rejected}"),
+            }
         }
         self.remote.send_replace(Some(Arc::new(registration)));
     }
@@ -107,6 +136,7 @@ async fn keep_registered(
     addr: String,
     period: Duration,
     mut latest: watch::Receiver<Option<Arc<Registration>>>,
+    registered: Registered,
 ) {
     let mut client = None;
     let mut healthy = None;
@@ -121,6 +151,7 @@ async fn keep_registered(
                 (Err(error), Some(false)) => tracing::debug!("name server {addr}: {error}"),
                 (Err(error), _) => tracing::warn!("name server {addr}: {error}; trying again every 3 s"),
             }
+            registered.change(healthy == Some(true), result.is_ok());
             healthy = Some(result.is_ok());
             if result.is_err() {
                 client = None;

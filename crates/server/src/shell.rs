@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 use steadfast_broker::io::{Effect, Input, Origin};
+use steadfast_broker::measures::Measures;
 use steadfast_broker::reply::Reply;
 use steadfast_net::{ConnId, Connection};
 use steadfast_store::checkpoint::Checkpoint;
@@ -12,10 +14,13 @@ use steadfast_wire::code::request;
 use steadfast_wire::frame::{self, Serialize};
 use steadfast_wire::header::Header;
 use steadfast_wire::headers::NotifyConsumerIdsChanged;
+use tokio::sync::oneshot;
 
+use crate::clock::Clock;
 use crate::core::{Event, Milestone, WriterJob};
 use crate::failpoint::{self, Stage};
 use crate::inbox::Inbox;
+use crate::metrics::Telemetry;
 use crate::readers::Readers;
 use crate::register::Registrar;
 
@@ -29,6 +34,13 @@ pub(crate) struct Shell {
     peers: HashMap<ConnId, Peer>,
     /// Connections with queued frames.
     touched: Vec<Arc<Connection>>,
+    telemetry: Arc<Telemetry>,
+    clock: Clock,
+    /// When the write in flight was issued, in microseconds.
+    proposed: Option<u64>,
+    /// Who waits for figures, by number.
+    measuring: HashMap<u64, oneshot::Sender<Box<Measures>>>,
+    next_measure: u64,
     next_opaque: i32,
 }
 
@@ -45,22 +57,56 @@ impl Shell {
         checkpoints: Arc<Inbox<Box<Checkpoint>>>,
         registrar: Registrar,
         milestone: Box<dyn Fn(Milestone) + Send>,
+        (telemetry, clock): (Arc<Telemetry>, Clock),
     ) -> Self {
-        let (peers, touched, next_opaque) = (HashMap::new(), Vec::new(), 0);
-        Shell { writer, readers, checkpoints, registrar, milestone, peers, touched, next_opaque }
+        Shell {
+            writer,
+            readers,
+            checkpoints,
+            registrar,
+            milestone,
+            peers: HashMap::new(),
+            touched: Vec::new(),
+            telemetry,
+            clock,
+            proposed: None,
+            measuring: HashMap::new(),
+            next_measure: 0,
+            next_opaque: 0,
+        }
     }
 
     /// Takes up what concerns connections and passes on what concerns the broker.
     pub(crate) fn receive(&mut self, event: Event) -> Option<Input> {
         match event {
-            Event::Input(input) => Some(input),
+            Event::Input(input) => {
+                if matches!(input, Input::Persisted(..))
+                    && let Some(since) = self.proposed.take()
+                {
+                    self.telemetry.commits.record(self.clock.since(since));
+                }
+                Some(input)
+            }
             Event::Opened(conn) => {
                 self.peers.insert(conn.id(), Peer { conn, touched: false });
+                self.telemetry.connections.store(self.peers.len(), Relaxed);
                 None
             }
             Event::Closed(conn) => {
                 self.peers.remove(&conn);
+                self.telemetry.connections.store(self.peers.len(), Relaxed);
                 Some(Input::Disconnected(conn))
+            }
+            Event::Ping(sign) => {
+                // Whoever asked may have stopped waiting.
+                let _ = sign.send(());
+                None
+            }
+            Event::Measure(tell) => {
+                self.measuring.retain(|_, waiting| !waiting.is_closed());
+                self.next_measure += 1;
+                self.measuring.insert(self.next_measure, tell);
+                Some(Input::Measure(self.next_measure))
             }
         }
     }
@@ -69,7 +115,10 @@ impl Shell {
         match effect {
             Effect::Reply(origin, reply) => self.reply(&origin, reply),
             Effect::NotifyConsumerIdsChanged(conn, group) => self.notify(conn, &group),
-            Effect::Write(write) => self.writer.push(WriterJob::Write(write)),
+            Effect::Write(write) => {
+                self.proposed = Some(self.clock.micros());
+                self.writer.push(WriterJob::Write(write));
+            }
             Effect::Read(number, job) => self.readers.submit(number, job),
             Effect::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint),
             Effect::Register(topics) => {
@@ -84,11 +133,18 @@ impl Shell {
                 (self.milestone)(Milestone::Poisoned(cause));
             }
             Effect::Warn(text) => tracing::warn!("{text}"),
+            Effect::Measured(number, measures) => {
+                if let Some(tell) = self.measuring.remove(&number) {
+                    let _ = tell.send(measures);
+                }
+            }
             Effect::Stopped => self.writer.push(WriterJob::Finish),
         }
     }
 
     fn reply(&mut self, origin: &Origin, reply: Reply) {
+        let took = self.clock.since(origin.received);
+        self.telemetry.answered(origin.code, reply.code, origin.held, took);
         if let Some(conn) = self.touch(origin.conn) {
             match failpoint::hit(Stage::Reply) {
                 Ok(()) => conn.reply(|out| reply.encode(origin, out)),

@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::Context;
 use steadfast_net::server::reserve;
 use steadfast_net::{Handler, Limits, Server};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime;
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -18,7 +18,9 @@ use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, Role, Sources};
 use crate::explain;
+use crate::http;
 use crate::namesrv::SharedNamesrv;
+use crate::pages::Pages;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -52,12 +54,24 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     // Ports first: they are what two servers on one machine collide on.
     let broker_socket = claim(config, Role::Namesrv, "listenPort", config.listen_port)?;
     let namesrv_socket = claim(config, Role::Broker, "namesrvPort", config.namesrv_port)?;
+    let pages_socket = config.serves_pages().then(|| {
+        let host = config.metrics_host.unwrap_or(config.bind_address);
+        reserved(SocketAddr::new(host, config.metrics_port), "metricsPromExporterPort")
+    });
+    let pages_socket = pages_socket.transpose()?;
     let limits = Limits {
         connections: config.max_connections as usize,
         idle: config.max_idle.into(),
         ..Limits::default()
     };
     let mut banner = Banner::new(config);
+    // Served while the log is being read, so that nobody takes a long start for a dead process.
+    let pages = Arc::new(Pages::default());
+    if let Some(socket) = pages_socket {
+        let listener = listening(socket, "metricsPromExporterPort")?;
+        banner.pages(listener.local_addr()?);
+        tokio::spawn(http::serve(listener, Arc::clone(&pages)));
+    }
     let namesrv = namesrv_socket.is_some().then(|| SharedNamesrv::new(clock));
     let broker = match broker_socket {
         None => None,
@@ -87,6 +101,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     };
     let (mut running, broker_server) = broker.start(config, limits)?;
     servers.push(broker_server);
+    // It is set once.
+    let _ = pages.broker.set(running.watched.clone());
     select! {
         () = stop.wait() => {}
         serving = running.serving() => {
@@ -128,11 +144,11 @@ fn claim(config: &Config, without: Role, key: &str, port: u16) -> anyhow::Result
     if config.role == without {
         return Ok(None);
     }
-    let addr = SocketAddr::new(config.bind_address, port);
-    match reserve(addr) {
-        Ok(socket) => Ok(Some(socket)),
-        Err(error) => Err(explain::port(&error, addr, key)),
-    }
+    reserved(SocketAddr::new(config.bind_address, port), key).map(Some)
+}
+
+fn reserved(addr: SocketAddr, key: &str) -> anyhow::Result<TcpSocket> {
+    reserve(addr).map_err(|error| explain::port(&error, addr, key))
 }
 
 /// Opens a taken port; `key` is its setting.
@@ -142,10 +158,13 @@ pub(crate) fn listen<H: Handler>(
     handler: Arc<H>,
     key: &str,
 ) -> anyhow::Result<Server> {
+    Ok(Server::start(listening(socket, key)?, limits, handler))
+}
+
+fn listening(socket: TcpSocket, key: &str) -> anyhow::Result<TcpListener> {
     let addr = socket.local_addr()?;
     // Two sockets with SO_REUSEADDR may both be bound; only one can listen.
-    let listener = socket.listen(BACKLOG).map_err(|error| explain::port(&error, addr, key))?;
-    Ok(Server::start(listener, limits, handler))
+    socket.listen(BACKLOG).map_err(|error| explain::port(&error, addr, key))
 }
 
 fn worker_threads(config: &Config) -> usize {

@@ -20,6 +20,7 @@ use steadfast_types::LogOffset;
 use crate::core::{Core, Event, Milestone, WriterJob};
 use crate::failpoint::{self, Stage};
 use crate::inbox::Inbox;
+use crate::metrics::Telemetry;
 
 /// Allocated space ahead of the log's tail, besides the reserve for control records.
 const AHEAD: u64 = 64 * 1024 * 1024;
@@ -52,6 +53,7 @@ pub(crate) struct Log<D: Disk> {
     tail: Arc<Tail>,
     /// Time between two syncs under ASYNC_FLUSH.
     sync_every: Option<Duration>,
+    telemetry: Arc<Telemetry>,
 }
 
 struct LogState<D: Disk> {
@@ -69,8 +71,12 @@ impl<D: Disk> Log<D> {
         core: Arc<Core>,
         tail: Arc<Tail>,
         sync_every: Option<Duration>,
+        telemetry: Arc<Telemetry>,
     ) -> Self {
-        Log { state: Mutex::new(LogState { writer, sync_due: None }), jobs, core, tail, sync_every }
+        let end = writer.end().end.get();
+        telemetry.written(end, true);
+        let state = Mutex::new(LogState { writer, sync_due: None });
+        Log { state, jobs, core, tail, sync_every, telemetry }
     }
 
     /// One of the threads.
@@ -107,7 +113,10 @@ impl<D: Disk> Log<D> {
     fn try_write(&self, write: &Write) -> anyhow::Result<Mark> {
         failpoint::hit(Stage::BeforeWrite)?;
         let mut state = self.state();
+        let begun = Instant::now();
         let mark = state.writer.write(write)?;
+        self.telemetry.writes.record(begun.elapsed());
+        self.telemetry.written(mark.end.get(), self.sync_every.is_none());
         state.sync_due = state.sync_due.or(self.sync_every.map(|period| Instant::now() + period));
         drop(state);
         failpoint::hit(Stage::AfterWrite)?;
@@ -120,11 +129,16 @@ impl<D: Disk> Log<D> {
 
     fn sync(&self) {
         let mut state = self.state();
-        if state.sync_due.take().is_some()
-            && let Err(error) = state.writer.sync()
-        {
-            drop(state);
-            self.failed(&error);
+        if state.sync_due.take().is_none() {
+            return;
+        }
+        match state.writer.sync() {
+            // Nothing is written meanwhile: the lock is held.
+            Ok(()) => self.telemetry.synced(),
+            Err(error) => {
+                drop(state);
+                self.failed(&error);
+            }
         }
     }
 

@@ -151,6 +151,9 @@ impl Node {
             serialize: frame.serialize,
             oneway: header.is_oneway(),
             version: header.version,
+            code: header.code,
+            received: 0,
+            held: false,
         };
         if !origin.oneway {
             self.unanswered.insert((conn, origin.opaque), stage.now());
@@ -291,7 +294,10 @@ impl Node {
                 self.writer.queue.push_back(Job::Finish);
                 self.write(stage);
             }
-            Effect::NotifyConsumerIdsChanged(..) | Effect::Register(_) | Effect::Warn(_) => {}
+            Effect::NotifyConsumerIdsChanged(..)
+            | Effect::Register(_)
+            | Effect::Warn(_)
+            | Effect::Measured(..) => {}
         }
     }
 

@@ -94,6 +94,7 @@ fn an_error_anywhere_is_told_and_loses_nothing() {
         let ended = clients.journal.ended();
         until("every request still ends", || clients.journal.ended() > ended + 300);
         check_clients(stage, then, &clients);
+        check_probes(stage, then, &server);
 
         // What the server serves now is what it acknowledged.
         let verdict = clients.judge();
@@ -124,6 +125,19 @@ fn check_clients(stage: &str, then: Then, clients: &Clients) {
     let told = (count(&journal.refused), count(&journal.cut_off) > 0, count(&journal.answered_unknown));
     let expected = (u64::from(then == Then::RefusesOne), then == Then::ClosesOne, 0);
     assert_eq!(told, expected, "{stage}: refused, cut off, told that nobody knows");
+}
+
+/// Whoever looks after the process is told that a restart would help, and clients are sent elsewhere.
+fn check_probes(stage: &str, then: Then, server: &Server) {
+    let expected = if then == Then::TakesNoMore { "HTTP/1.1 503 Service Unavailable" } else { "HTTP/1.1 200 OK" };
+    for path in ["/healthz", "/readyz"] {
+        let (status, body) = server.page(path);
+        assert_eq!(status, expected, "{stage}: {path}: {body}");
+    }
+    let (_, metrics) = server.page("/metrics");
+    let poisoned = u8::from(then == Then::TakesNoMore);
+    let sample = format!("steadfast_poisoned{{cluster=\"DefaultCluster\",node_type=\"broker\",node_id=\"broker-a\"}} {poisoned}");
+    assert!(metrics.contains(&sample), "{stage}: {metrics}");
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub const MSG_REGION: &str = "MSG_REGION";
 pub const TRACE_ON: &str = "TRACE_ON";
 /// Delay level of a delayed message.
 pub const DELAY: &str = "DELAY";
+/// Messages with the same one are to be consumed in order.
+pub const SHARDING_KEY: &str = "__SHARDINGKEY";
 /// `true` on a half message.
 pub const TRAN_MSG: &str = "TRAN_MSG";
 /// Set by servers on delivery by POP; removed when a client supplies it.

@@ -16,6 +16,7 @@ use steadfast_wire::code::response;
 use steadfast_wire::headers::SendMessage;
 
 use super::Edge;
+use crate::measures::MessageKind;
 use crate::reply::Reply;
 
 /// A send whose records are ready but for their place.
@@ -44,6 +45,8 @@ pub struct PreparedRecord {
     pub tag: i32,
     /// Hashes of all its lookup keys.
     pub keys: Vec<u64>,
+    /// How it is counted.
+    pub kind: MessageKind,
 }
 
 impl SendRequest {
@@ -75,7 +78,7 @@ pub(super) fn prepare(
 ) -> Result<SendRequest, Reply> {
     check(edge, header, is_batch, body.len())?;
     let one = |flag: i32, body: &[u8], properties: &str| {
-        let (properties, unique_key) = stored_properties(edge, now, properties)?;
+        let StoredProperties { properties, unique_key, kind } = stored_properties(edge, now, properties)?;
         let draft = Draft {
             topic: &header.topic,
             flag,
@@ -91,7 +94,7 @@ pub(super) fn prepare(
         let mut bytes = BytesMut::new();
         draft.encode(&mut bytes);
         let (tag, keys) = derived(&header.topic, &properties);
-        Ok::<_, Reply>((PreparedRecord { bytes, tag, keys }, unique_key))
+        Ok::<_, Reply>((PreparedRecord { bytes, tag, keys, kind }, unique_key))
     };
     let outer_properties = header.properties.as_deref().unwrap_or("");
     let mut records = Vec::with_capacity(1);
@@ -159,10 +162,17 @@ fn check_fits_an_entry(records: &[PreparedRecord]) -> Result<(), Reply> {
     Ok(())
 }
 
-/// The properties as they are stored, and the unique key.
-fn stored_properties(edge: &Edge, now: Timestamp, sent: &str) -> Result<(String, String), Reply> {
+/// The properties as they are stored, and what they say.
+struct StoredProperties {
+    properties: String,
+    unique_key: String,
+    kind: MessageKind,
+}
+
+fn stored_properties(edge: &Edge, now: Timestamp, sent: &str) -> Result<StoredProperties, Reply> {
     let mut stored = String::with_capacity(sent.len() + 112);
     let mut unique_key = None;
+    let mut kind = MessageKind::Normal;
     for (name, value) in properties::iter(sent) {
         match name {
             // Ours to set, not the client's.
@@ -170,6 +180,7 @@ fn stored_properties(edge: &Edge, now: Timestamp, sent: &str) -> Result<(String,
                 continue;
             }
             properties::UNIQ_KEY => unique_key = Some(value),
+            properties::SHARDING_KEY => kind = MessageKind::Fifo,
             // Delivering such a message at once would be worse than refusing it.
             properties::DELAY if value != "0" => return Err(illegal(NO_DELAY)),
             name if properties::TIMER.contains(&name) => return Err(illegal(NO_DELAY)),
@@ -194,7 +205,7 @@ fn stored_properties(edge: &Edge, now: Timestamp, sent: &str) -> Result<(String,
         let (len, max) = (stored.len(), limits::PROPERTIES_LEN);
         return Err(illegal(format!("the properties have {len} bytes, the limit is {max}")));
     }
-    Ok((stored, unique_key))
+    Ok(StoredProperties { properties: stored, unique_key, kind })
 }
 
 const NO_DELAY: &str = "this server does not deliver delayed messages yet; the message was not stored";

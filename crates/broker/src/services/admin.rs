@@ -12,6 +12,7 @@ use steadfast_wire::code::response;
 use super::Answer;
 use crate::broker::{Broker, Phase};
 use crate::io::Now;
+use crate::measures::Traffic;
 use crate::options::Flush;
 use crate::reply::{Reply, ReplyHeader};
 use crate::state::{Queue, Topic};
@@ -53,7 +54,8 @@ impl Broker {
             Phase::Poisoned(cause) => format!("no writes since: {cause}"),
         };
         let s = &self.statistics;
-        let average = s.stored_bytes.checked_div(s.stored).unwrap_or(0);
+        let Traffic { messages: stored, bytes: stored_bytes } = s.stored;
+        let average = stored_bytes.checked_div(stored).unwrap_or(0);
         let figures = [
             // Tools compare this with RocketMQ's versions: it tells which protocol is spoken.
             ("brokerVersionDesc", "V5_5_0".to_owned()),
@@ -64,14 +66,14 @@ impl Broker {
             ("state", phase),
             ("term", self.group.term().to_string()),
             ("runtime", format!("[ {} ms ]", now.ticks)),
-            ("msgPutTotalTodayNow", s.stored.to_string()),
+            ("msgPutTotalTodayNow", stored.to_string()),
             ("msgGetTotalTodayNow", s.served.to_string()),
             ("msgPutTotalTodayMorning", "0".to_owned()),
             ("msgPutTotalYesterdayMorning", "0".to_owned()),
             ("msgGetTotalTodayMorning", "0".to_owned()),
             ("msgGetTotalYesterdayMorning", "0".to_owned()),
-            ("putMessageTimesTotal", s.stored.to_string()),
-            ("putMessageSizeTotal", s.stored_bytes.to_string()),
+            ("putMessageTimesTotal", stored.to_string()),
+            ("putMessageSizeTotal", stored_bytes.to_string()),
             ("putMessageAverageSize", average.to_string()),
             ("putTps", "0 0 0".to_owned()),
             ("getTransferredTps", "0 0 0".to_owned()),

@@ -18,6 +18,7 @@ use crate::broker::{Broker, Out};
 use crate::control::Control;
 use crate::filter::TagFilter;
 use crate::io::{ConnId, Effect, Now, Origin};
+use crate::measures::ClientKind;
 use crate::pending::PendingControl;
 use crate::reply::{Reply, ReplyHeader};
 use crate::state::TopicConfig;
@@ -34,6 +35,12 @@ pub(super) struct Member {
     pub(super) version: i32,
     fingerprint: i64,
     seen: u64,
+}
+
+impl Member {
+    fn kind(&self, group: Option<(String, &'static str)>) -> ClientKind {
+        ClientKind { language: self.language, version: self.version, group }
+    }
 }
 
 /// A consumer group as its members describe it; the newest description wins, as in RocketMQ.
@@ -75,6 +82,31 @@ impl Clients {
     pub(super) fn counts(&self) -> (usize, usize) {
         let producers = self.producers.values().map(BTreeMap::len).sum();
         (producers, self.consumers.values().map(|g| g.members.len()).sum())
+    }
+
+    /// Consumer groups with members.
+    pub(super) fn consumer_groups(&self) -> impl Iterator<Item = &str> {
+        self.consumers.keys().map(String::as_str)
+    }
+
+    /// How many producers and consumers of each kind are connected.
+    pub(super) fn kinds(&self) -> (Vec<(ClientKind, usize)>, Vec<(ClientKind, usize)>) {
+        let mut producers = BTreeMap::new();
+        for member in self.producers.values().flat_map(BTreeMap::values) {
+            *producers.entry(member.kind(None)).or_default() += 1;
+        }
+        let mut consumers = BTreeMap::new();
+        for (name, group) in &self.consumers {
+            let mode = match group.consume_type {
+                ConsumeType::Actively => "pull",
+                ConsumeType::Passively => "push",
+                ConsumeType::Pop => "pop",
+            };
+            for member in group.members.values() {
+                *consumers.entry(member.kind(Some((name.clone(), mode)))).or_default() += 1;
+            }
+        }
+        (producers.into_iter().collect(), consumers.into_iter().collect())
     }
 
     /// A group's filter for a topic.

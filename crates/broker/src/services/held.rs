@@ -67,6 +67,7 @@ impl Broker {
     pub(super) fn hold(&mut self, now: Now, origin: Origin, pull: PullRequest, filter: TagFilter) {
         let number = self.held.next;
         self.held.next += 1;
+        let origin = Origin { held: true, ..origin };
         let deadline = now.ticks + pull.hold;
         if let Some(id) = pull.queue.id()
             && let Some(queue) = self.state.topics.queue_mut(&pull.queue.topic, id)

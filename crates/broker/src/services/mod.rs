@@ -4,6 +4,7 @@ mod admin;
 mod groups;
 mod held;
 mod lookup;
+mod measuring;
 mod offsets;
 mod positions;
 mod pull;
@@ -14,6 +15,7 @@ mod topics;
 
 pub(crate) use groups::Clients;
 pub(crate) use held::HeldPulls;
+pub(crate) use measuring::Measuring;
 pub(crate) use reads::ReadsUnderWay;
 pub(crate) use statistics::Statistics;
 use steadfast_wire::code::response;

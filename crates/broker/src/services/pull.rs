@@ -14,6 +14,7 @@ use crate::broker::{Broker, Out, reply};
 use crate::control::{Control, Position};
 use crate::filter::TagFilter;
 use crate::io::{Now, Origin, ReadJob, ReadResult};
+use crate::measures::Traffic;
 use crate::pending::PendingControl;
 use crate::reply::{Reply, ReplyHeader};
 use crate::request::PullRequest;
@@ -46,7 +47,7 @@ impl Broker {
             self.commit_on_the_way(now, &pull, offset);
         }
         let queue = self.known_queue(&pull.queue)?;
-        let (min, end) = (queue.min, queue.end);
+        let (min, end, id) = (queue.min, queue.end, queue.name.queue_id);
         let offset = match u64::try_from(pull.offset) {
             Ok(offset) if offset < min.get() => return Ok(Some(moved(min, end, min))),
             Ok(offset) if offset > end.get() => return Ok(Some(moved(min, end, end))),
@@ -101,7 +102,7 @@ impl Broker {
             return Ok(Some(outcome(response::PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", next, min, end)));
         }
         if let Some((records, next)) = self.hot_records(&found) {
-            self.statistics.served(records.len());
+            self.statistics.served(&pull.group, (&pull.queue.topic, id, next), traffic(&records));
             return Ok(Some(messages(records, next, min, end)));
         }
         let (offsets, units): (Vec<_>, Vec<_>) = found.units.into_iter().unzip();
@@ -146,7 +147,9 @@ impl Broker {
                             let code = response::PULL_RETRY_IMMEDIATELY;
                             outcome(code, "NO_MATCHED_MESSAGE", next, min, end)
                         } else {
-                            self.statistics.served(records.len());
+                            let id = queue.name.queue_id;
+                            let queue = (pull.queue.topic.as_str(), id, next);
+                            self.statistics.served(&pull.group, queue, traffic(&records));
                             messages(records, next, min, end)
                         }
                     }
@@ -212,6 +215,10 @@ fn find(queue: &Queue, from: QueueOffset, filter: &TagFilter, pull: &PullRequest
         found.next = found.next.next();
     }
     found
+}
+
+fn traffic(records: &[Bytes]) -> Traffic {
+    Traffic { messages: records.len() as u64, bytes: records.iter().map(|record| record.len() as u64).sum() }
 }
 
 /// A read of a queue failed: the consumer stays where it is. A damaged message is never skipped.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use steadfast_types::QueueOffset;
 
+use super::measuring::AgeOf;
 use crate::broker::{Broker, Out};
 use crate::io::{Effect, Now, Origin, ReadJob, ReadResult};
 use crate::request::{PullRequest, QueryRequest};
@@ -21,6 +22,8 @@ pub(crate) enum ReadPurpose {
     Search { origin: Origin },
     /// The store time of a queue's oldest message.
     StoreTime { origin: Origin },
+    /// The store time of a message for an operator's figures.
+    Age(AgeOf),
 }
 
 /// Reads under way, by number.
@@ -28,6 +31,13 @@ pub(crate) enum ReadPurpose {
 pub(crate) struct ReadsUnderWay {
     next: u64,
     by_number: BTreeMap<u64, ReadPurpose>,
+}
+
+impl ReadsUnderWay {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_number.len()
+    }
 }
 
 impl Broker {
@@ -51,6 +61,7 @@ impl Broker {
             }
             Some(ReadPurpose::Search { origin }) => Self::search_done(origin, result, out),
             Some(ReadPurpose::StoreTime { origin }) => Self::store_time_done(origin, result, out),
+            Some(ReadPurpose::Age(of)) => self.age_read(of, &result, out),
         }
     }
 }

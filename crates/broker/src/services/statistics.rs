@@ -1,22 +1,73 @@
 //! Counters since the process started.
 
+use std::collections::BTreeMap;
+
+use steadfast_types::{QueueId, QueueOffset};
+
+use crate::measures::{Delivered, Traffic};
+
+/// Most pairs of a group and a topic that are counted apart: names come from clients.
+const PAIRS_MAX: usize = 10_000;
+/// What the others are counted as.
+const OTHERS: &str = "_others_";
+
 /// What was stored and served.
 #[derive(Debug, Default)]
 pub(crate) struct Statistics {
-    pub(super) stored: u64,
-    pub(super) stored_bytes: u64,
+    /// Messages that became durable.
+    pub(crate) stored: Traffic,
     pub(super) served: u64,
+    by_group: BTreeMap<String, BTreeMap<String, Given>>,
+    pairs: usize,
+}
+
+/// What a group was given of a topic.
+#[derive(Debug, Default)]
+struct Given {
+    traffic: Traffic,
+    /// First offset that it was not given, by queue.
+    next: BTreeMap<QueueId, QueueOffset>,
 }
 
 impl Statistics {
-    /// A message became durable.
-    pub(crate) fn stored(&mut self, bytes: u64) {
-        self.stored += 1;
-        self.stored_bytes += bytes;
+    /// Messages were given to a consumer, which goes on at `next`.
+    pub(super) fn served(
+        &mut self,
+        group: &str,
+        (topic, queue, next): (&str, QueueId, QueueOffset),
+        traffic: Traffic,
+    ) {
+        self.served += traffic.messages;
+        let given = self.given(group, topic);
+        given.traffic.add(traffic);
+        given.next.insert(queue, next);
     }
 
-    /// Messages were given to a consumer.
-    pub(crate) fn served(&mut self, messages: usize) {
-        self.served += messages as u64;
+    fn given(&mut self, group: &str, topic: &str) -> &mut Given {
+        let is_known = self.by_group.get(group).is_some_and(|topics| topics.contains_key(topic));
+        let (group, topic) =
+            if is_known || self.pairs < PAIRS_MAX { (group, topic) } else { (OTHERS, OTHERS) };
+        if !is_known {
+            self.pairs += 1;
+            self.by_group.entry(group.to_owned()).or_default().entry(topic.to_owned()).or_default();
+        }
+        let topics = self.by_group.get_mut(group).expect("it was made");
+        topics.get_mut(topic).expect("it was made")
+    }
+
+    /// First offset of a queue that a group was not given, if it was given any.
+    pub(super) fn given_up_to(&self, group: &str, topic: &str, queue: QueueId) -> Option<QueueOffset> {
+        self.by_group.get(group)?.get(topic)?.next.get(&queue).copied()
+    }
+
+    /// What each group was given.
+    pub(super) fn delivered(&self) -> impl Iterator<Item = Delivered> {
+        self.by_group.iter().flat_map(|(group, topics)| {
+            topics.iter().map(|(topic, given)| Delivered {
+                topic: topic.clone(),
+                group: group.clone(),
+                traffic: given.traffic,
+            })
+        })
     }
 }

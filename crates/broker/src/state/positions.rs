@@ -38,6 +38,11 @@ impl Positions {
         self.groups.iter().filter(move |(_, topics)| topics.contains_key(topic)).map(|(group, _)| group)
     }
 
+    /// Every group, with every topic in which it has positions.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.groups.iter().flat_map(|(group, topics)| topics.keys().map(move |topic| (group, topic)))
+    }
+
     /// Sets a position.
     pub(crate) fn set(&mut self, position: &Position) {
         let topics = self.groups.entry(position.group.clone()).or_default();

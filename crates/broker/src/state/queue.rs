@@ -8,6 +8,7 @@ use steadfast_store::unit::{QueueName, Unit};
 use steadfast_types::{LogOffset, QueueOffset, Timestamp};
 
 use crate::bytes_ext::Malformed;
+use crate::measures::{MessageKind, Traffic};
 
 /// A queue.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Queue {
     fenced: BTreeMap<QueueOffset, Unit>,
     /// Pulls held at the end of this queue, by number.
     pub(crate) held: Vec<u64>,
+    /// Messages of each kind that joined since the process started.
+    pub(crate) stored: [Traffic; MessageKind::ALL.len()],
 }
 
 impl Queue {
@@ -41,6 +44,7 @@ impl Queue {
             recent: VecDeque::new(),
             fenced: BTreeMap::new(),
             held: Vec::new(),
+            stored: Default::default(),
         }
     }
 

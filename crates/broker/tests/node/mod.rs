@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU32;
 
 use bytes::{Bytes, BytesMut};
 use steadfast_broker::io::{Effect, Input, Now, Origin};
+use steadfast_broker::measures::Measures;
 use steadfast_broker::reader::Reader;
 use steadfast_broker::recovery::{self, GroupWriter, Opened};
 use steadfast_broker::request::{self, Edge};
@@ -74,6 +75,8 @@ pub(crate) struct Node {
     pub(crate) notices: Vec<(u64, String)>,
     /// What lookups are told about their time.
     pub(crate) late: bool,
+    /// The last figures told.
+    measures: Option<Measures>,
 }
 
 /// Small, so that everything happens soon.
@@ -121,6 +124,7 @@ impl Node {
             answers: Vec::new(),
             notices: Vec::new(),
             late: false,
+            measures: None,
         };
         for _ in 0..3 {
             let room = node.filler.step().unwrap();
@@ -188,6 +192,10 @@ impl Node {
                 self.warnings.push(text);
                 None
             }
+            Effect::Measured(_, measures) => {
+                self.measures = Some(*measures);
+                None
+            }
             Effect::Register(_) | Effect::Stopped => None,
         }
     }
@@ -197,6 +205,12 @@ impl Node {
             Ok(mark) => Input::Persisted(write.number, mark),
             Err(error) => Input::WriteFailed(error.to_string()),
         }
+    }
+
+    /// All figures, which must be there at once.
+    pub(crate) fn measure(&mut self) -> Measures {
+        self.input(Input::Measure(7));
+        self.measures.take().expect("the figures")
     }
 
     /// Makes the writes that were kept; those that follow are kept again.
@@ -217,6 +231,9 @@ impl Node {
             serialize: Serialize::Json,
             oneway: header.is_oneway(),
             version: header.version,
+            code: header.code,
+            received: 0,
+            held: false,
         };
         match request::decode(&self.edge, origin.peer, self.now().wall, &header, body.into()) {
             Ok(request) => self.input(Input::Request(origin, request)),

@@ -267,14 +267,14 @@ pub(super) const GROUPS: &[Group] = &[
                splitRegistrationSize updateNameServerAddrPeriod",
     },
     Group {
-        reason: "metrics are not there yet",
+        reason: "/metrics tells everything that is counted, to whoever asks",
         keys: "accountStatsEnable accountStatsPrintZeroValues autoDeleteUnusedStats commercialBaseCount \
                commercialSizePerMsg enableConnectionMetrics enableDetailStat enableLagAndDlqMetrics \
                enableMessageStoreMetrics enableRemotingMetrics enableRequestMetrics enableStatsMetrics \
                enableTransactionMetrics estimateAccumulation maxStatsIdleTimeInMinutes \
                metricGrpcExporterIntervalInMills metricGrpcExporterTimeOutInMills \
                metricLoggingExporterIntervalInMills metricsExportBatchMaxDataPoints metricsGrpcExporterHeader \
-               metricsGrpcExporterTarget metricsInDelta metricsExporterType metricsLabel metricsPromExporterHost metricsPromExporterPort metricsOtelCardinalityLimit printChannelGroups \
+               metricsGrpcExporterTarget metricsInDelta metricsLabel metricsOtelCardinalityLimit printChannelGroups \
                printChannelGroupsMinNum",
     },
     Group {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use steadfast_types::limits;
 
 use super::value::{
-    BrokerRole, Bytes, FlushDiskType, Millis, NameServers, Permission, Role, Seconds, Value,
+    BrokerRole, Bytes, FlushDiskType, MetricsExporter, Millis, NameServers, Permission, Role, Seconds, Value,
 };
 
 /// `"KEY" => FIELD: TYPE = DEFAULT;`, or `= DEFAULT, live;` for a setting that can be changed at run time.
@@ -118,6 +118,15 @@ settings! {
         "shortPollingTimeMills" => short_polling: Millis = Millis(1_000), live;
         /// Whether consumers are told at once when their group changes; else they find out by asking.
         "notifyConsumerIdsChangedEnable" => notify_consumers: bool = true, live;
+    }
+    "Probes and metrics" {
+        /// PROM: /metrics for Prometheus, /healthz and /readyz are served over HTTP; DISABLE: nothing is. RocketMQ's
+        /// default is DISABLE, and it can push to other systems.
+        "metricsExporterType" => metrics_exporter: MetricsExporter = MetricsExporter::Prom;
+        /// Port of these; 0 lets the system choose.
+        "metricsPromExporterPort" => metrics_port: u16 = 5557;
+        /// Address to serve them at. Empty: bindAddress.
+        "metricsPromExporterHost" => metrics_host: Option<IpAddr> = None;
     }
     "Connections and threads" {
         /// Seconds after which a connection that sends nothing is closed.

@@ -221,6 +221,14 @@ choices! {
         Broker = "broker",
     }
 
+    /// How metrics are told.
+    MetricsExporter: "PROM or DISABLE" {
+        /// To whoever asks over HTTP.
+        Prom = "PROM",
+        /// Not at all.
+        Disable = "DISABLE",
+    }
+
     /// When a send is acknowledged.
     FlushDiskType: "SYNC_FLUSH or ASYNC_FLUSH" {
         /// Once it is on stable storage.

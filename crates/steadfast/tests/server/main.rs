@@ -5,6 +5,7 @@ mod process;
 
 mod disk;
 mod durability;
+mod metrics;
 mod protocol;
 mod refusals;
 mod roles;

@@ -1,7 +1,7 @@
 //! Starts the binary and watches it.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -36,6 +36,7 @@ fn arguments(command: &mut Command, data: &Path) {
             "bindAddress=127.0.0.1",
             "listenPort=0",
             "namesrvPort=0",
+            "metricsPromExporterPort=0",
             "mappedFileSizeCommitLog=16MiB",
         ],
     );
@@ -91,6 +92,8 @@ pub(crate) struct Server {
     pub(crate) broker: Option<SocketAddr>,
     /// Its name server's port.
     pub(crate) namesrv: Option<SocketAddr>,
+    /// Its port for probes and metrics.
+    pub(crate) pages: Option<SocketAddr>,
     /// How long until it served.
     pub(crate) started_in: Duration,
     stdout: BufReader<ChildStdout>,
@@ -118,6 +121,7 @@ impl Server {
             banner: String::new(),
             broker: None,
             namesrv: None,
+            pages: None,
             started_in: Duration::ZERO,
             stdout,
             stderr,
@@ -144,6 +148,9 @@ impl Server {
                     self.broker = addr.trim_end_matches(';').parse().ok()
                 }
                 ["name", "server", addr] => self.namesrv = addr.parse().ok(),
+                ["metrics", url, ..] => {
+                    self.pages = url.trim_start_matches("http://").split('/').next().and_then(|a| a.parse().ok());
+                }
                 _ => {}
             }
         }
@@ -155,6 +162,11 @@ impl Server {
 
     pub(crate) fn namesrv(&self) -> SocketAddr {
         self.namesrv.expect("it is a name server")
+    }
+
+    /// A page of its HTTP port: status line and body.
+    pub(crate) fn page(&self, path: &str) -> (String, String) {
+        http_get(self.pages.expect("it serves pages"), path)
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -204,6 +216,16 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// GET over a connection of its own: status line and body.
+pub(crate) fn http_get(addr: SocketAddr, path: &str) -> (String, String) {
+    let mut socket = TcpStream::connect(addr).expect("a connection");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").expect("a write");
+    let answer = text(socket);
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    (head.lines().next().expect("a status line").to_owned(), body.to_owned())
 }
 
 /// Waits until something holds.

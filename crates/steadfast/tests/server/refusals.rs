@@ -38,7 +38,7 @@ fn a_directory_in_use_names_its_process() {
 fn a_port_in_use_names_its_setting() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    for key in ["listenPort", "namesrvPort"] {
+    for key in ["listenPort", "namesrvPort", "metricsPromExporterPort"] {
         let dir = tempfile::tempdir().unwrap();
         let mut command = command(dir.path());
         set(&mut command, &[&format!("{key}={port}")]);

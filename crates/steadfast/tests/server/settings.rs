@@ -60,7 +60,7 @@ fn with_file(dir: &Path, name: &str, text: &str) -> Command {
 fn alone(dir: &Path) -> (PathBuf, String) {
     let data = dir.join("store");
     let text = format!(
-        "storePathRootDir={}\nbindAddress=127.0.0.1\nlistenPort=0\nnamesrvPort=0\n",
+        "storePathRootDir={}\nbindAddress=127.0.0.1\nlistenPort=0\nnamesrvPort=0\nmetricsPromExporterPort=0\n",
         data.display()
     );
     (data, text)

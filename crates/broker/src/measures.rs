@@ -1,0 +1,136 @@
+//! What an operator sees of a broker: figures of one moment, and counts since the process started.
+
+use std::sync::Arc;
+
+use steadfast_types::{LogOffset, Term};
+
+/// What a message is to RocketMQ's metrics (`TopicMessageType`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MessageKind {
+    /// Neither of the others.
+    Normal,
+    /// With a sharding key: its sender wants an order kept.
+    Fifo,
+}
+
+impl MessageKind {
+    /// All kinds.
+    pub const ALL: [Self; 2] = [Self::Normal, Self::Fifo];
+
+    /// RocketMQ's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Fifo => "fifo",
+        }
+    }
+}
+
+/// Messages and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Messages.
+    pub messages: u64,
+    /// Bytes as stored.
+    pub bytes: u64,
+}
+
+impl Traffic {
+    pub(crate) fn add(&mut self, other: Traffic) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
+}
+
+/// Messages that became durable in a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// What they are.
+    pub kind: MessageKind,
+    /// How many.
+    pub traffic: Traffic,
+}
+
+/// Messages that were given to a consumer group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivered {
+    /// The topic.
+    pub topic: String,
+    /// The group.
+    pub group: String,
+    /// How many.
+    pub traffic: Traffic,
+}
+
+/// How far a consumer group is behind in a topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The group.
+    pub group: Arc<str>,
+    /// Messages that are not processed.
+    pub messages: u64,
+    /// Of these, those that were given to it.
+    pub inflight: u64,
+    /// Milliseconds since the oldest message that is not processed was stored; None if that cannot be read.
+    pub latency: Option<u64>,
+    /// Milliseconds since the oldest message that was not given to it was stored.
+    pub queueing: Option<u64>,
+}
+
+/// Connected clients that are alike.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ClientKind {
+    /// Name of the client's language.
+    pub language: &'static str,
+    /// Ordinal of its version.
+    pub version: i32,
+    /// Consumers: the group, and whether it is pushed or pulls (RocketMQ's `ConsumeType`).
+    pub group: Option<(String, &'static str)>,
+}
+
+/// All figures.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Measures {
+    /// It takes messages.
+    pub leading: bool,
+    /// It takes none until it is restarted.
+    pub poisoned: bool,
+    /// Term of the group; grows with every start.
+    pub term: Term,
+    /// What clients may do.
+    pub permission: u32,
+    /// Topics.
+    pub topics: usize,
+    /// Consumer groups with positions or members.
+    pub groups: usize,
+    /// Messages that became durable.
+    pub stored: Vec<Stored>,
+    /// Messages that were given to consumers.
+    pub delivered: Vec<Delivered>,
+    /// Consumer groups.
+    pub lags: Vec<Lag>,
+    /// Connected producers.
+    pub producers: Vec<(ClientKind, usize)>,
+    /// Connected consumers.
+    pub consumers: Vec<(ClientKind, usize)>,
+    /// Sends that wait to be written.
+    pub pending_sends: usize,
+    /// Their bytes.
+    pub pending_bytes: usize,
+    /// Pulls that wait for a message.
+    pub held_pulls: usize,
+    /// Reads that the disk was asked for.
+    pub reads: usize,
+    /// End of the log that is durable and visible.
+    pub committed: LogOffset,
+    /// End of the log with what is being written.
+    pub proposed: LogOffset,
+    /// Where the log begins that no checkpoint covers.
+    pub checkpointed: LogOffset,
+    /// The disk has no space ahead of the log.
+    pub disk_full: bool,
+}

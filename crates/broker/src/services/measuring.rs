@@ -1,0 +1,199 @@
+//! Gathers what an operator sees. Ages of messages are read from the messages themselves, so the answer may have to
+//! wait for the disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use steadfast_store::unit::Unit;
+use steadfast_types::record::StoredMessage;
+use steadfast_types::{QueueOffset, Timestamp};
+
+use super::reads::ReadPurpose;
+use crate::broker::{Broker, Out, Phase};
+use crate::io::{Effect, Now, ReadJob, ReadResult};
+use crate::measures::{Lag, Measures, MessageKind, Stored, Traffic};
+use crate::state::Queue;
+
+/// Most reads for one answer; ages beyond are not told.
+const READS_MAX: usize = 512;
+
+/// Answers that wait for the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Measuring {
+    by_number: BTreeMap<u64, UnderWay>,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    measures: Box<Measures>,
+    reads: usize,
+    now: Timestamp,
+}
+
+/// An age in an answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AgeOf {
+    /// Which answer.
+    number: u64,
+    /// Which of its lags.
+    lag: usize,
+    age: Age,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Age {
+    /// Of the oldest message that is not processed.
+    Latency,
+    /// Of the oldest one that was not given out.
+    Queueing,
+}
+
+impl Lag {
+    /// The message of this age was stored then; the oldest of several counts.
+    fn note(&mut self, age: Age, stored: Timestamp, now: Timestamp) {
+        let millis = now.get().saturating_sub(stored.get());
+        let slot = match age {
+            Age::Latency => &mut self.latency,
+            Age::Queueing => &mut self.queueing,
+        };
+        *slot = Some(slot.map_or(millis, |known| known.max(millis)));
+    }
+}
+
+impl Broker {
+    /// Gathers all figures, then [`Effect::Measured`].
+    pub(crate) fn measure(&mut self, now: Now, number: u64, out: &mut Out<'_>) {
+        let mut measures = self.figures();
+        let mut reads = Vec::new();
+        for (group, topic) in self.state.positions.pairs() {
+            let Some(topic) = self.state.topics.get(topic) else { continue };
+            let readable = &topic.queues[..(topic.config.read_queues as usize).min(topic.queues.len())];
+            let (mut unprocessed, mut not_given) = (Vec::new(), Vec::new());
+            let mut lag = Lag { topic: topic.config.name.clone(), group: group.clone(), ..Lag::default() };
+            for queue in readable {
+                let id = queue.name.queue_id;
+                let Some(position) = self.state.positions.get(group, &topic.config.name, id) else { continue };
+                let position = position.clamp(queue.min, queue.end);
+                let given = self.statistics.given_up_to(group, &topic.config.name, id);
+                let given = given.unwrap_or(position).clamp(position, queue.end);
+                lag.messages += queue.end.get() - position.get();
+                lag.inflight += given.get() - position.get();
+                unprocessed.push((queue, position));
+                not_given.push((queue, given));
+            }
+            for (age, from) in [(Age::Latency, unprocessed), (Age::Queueing, not_given)] {
+                let age_of = AgeOf { number, lag: measures.lags.len(), age };
+                match self.oldest(&from) {
+                    Oldest::None => lag.note(age, now.wall, now.wall),
+                    Oldest::Stored(time) => lag.note(age, time, now.wall),
+                    Oldest::OnDisk(jobs) if reads.len() + jobs.len() > READS_MAX => {}
+                    Oldest::OnDisk(jobs) => reads.extend(jobs.into_iter().map(|job| (age_of, job))),
+                }
+            }
+            measures.lags.push(lag);
+        }
+        if reads.is_empty() {
+            return out(Effect::Measured(number, Box::new(measures)));
+        }
+        let under_way = UnderWay { measures: Box::new(measures), reads: reads.len(), now: now.wall };
+        self.measuring.by_number.insert(number, under_way);
+        for (age, job) in reads {
+            self.read(ReadPurpose::Age(age), job, out);
+        }
+    }
+
+    /// A message's store time was read for an answer.
+    pub(super) fn age_read(&mut self, of: AgeOf, result: &ReadResult, out: &mut Out<'_>) {
+        let Some(under_way) = self.measuring.by_number.get_mut(&of.number) else { return };
+        if let (ReadResult::Number(time), Some(lag)) = (result, under_way.measures.lags.get_mut(of.lag)) {
+            lag.note(of.age, Timestamp::new(*time), under_way.now);
+        }
+        under_way.reads -= 1;
+        if under_way.reads == 0
+            && let Some(done) = self.measuring.by_number.remove(&of.number)
+        {
+            out(Effect::Measured(of.number, done.measures));
+        }
+    }
+
+    /// The oldest of the messages at or after these offsets. Stamps ascend with the log, so it is the one with the
+    /// lowest log offset; where that is not in memory, it is one of those that are not either.
+    fn oldest(&self, from: &[(&Queue, QueueOffset)]) -> Oldest {
+        let (mut first, mut on_disk) = (None, Vec::new());
+        for &(queue, offset) in from.iter().filter(|(queue, offset)| *offset < queue.end) {
+            match queue.unit(offset) {
+                Some(unit) => first = first.into_iter().chain([(unit.log_offset, queue, offset)]).min_by_key(|f| f.0),
+                None => on_disk.push(self.time_of(queue, offset)),
+            }
+        }
+        if !on_disk.is_empty() {
+            return Oldest::OnDisk(on_disk);
+        }
+        let Some((_, queue, offset)) = first else { return Oldest::None };
+        match queue.unit(offset).and_then(|unit| self.hot_time(unit)) {
+            Some(time) => Oldest::Stored(time),
+            None => Oldest::OnDisk(vec![self.time_of(queue, offset)]),
+        }
+    }
+
+    /// The store time of a message that is in memory.
+    fn hot_time(&self, unit: &Unit) -> Option<Timestamp> {
+        let record = self.hot.record(unit)?;
+        Some(StoredMessage::decode(&record).ok()?.stamp.store_time)
+    }
+
+    fn time_of(&self, queue: &Queue, offset: QueueOffset) -> ReadJob {
+        ReadJob::StoreTime {
+            queue: queue.name.clone(),
+            offset,
+            unit: queue.unit(offset).copied(),
+            committed: self.committed(),
+        }
+    }
+
+    /// All that needs no disk.
+    fn figures(&self) -> Measures {
+        let topics = || self.state.topics.iter();
+        let stored = topics().flat_map(|topic| {
+            MessageKind::ALL.into_iter().filter_map(|kind| {
+                let mut traffic = Traffic::default();
+                topic.queues.iter().for_each(|queue| traffic.add(queue.stored[kind as usize]));
+                let topic = topic.config.name.clone();
+                (traffic.messages > 0).then_some(Stored { topic, kind, traffic })
+            })
+        });
+        let (producers, consumers) = self.clients.kinds();
+        let with_position = self.state.positions.pairs().map(|(group, _)| &**group);
+        let groups: BTreeSet<&str> = with_position.chain(self.clients.consumer_groups()).collect();
+        Measures {
+            leading: self.phase == Phase::Leading,
+            poisoned: matches!(self.phase, Phase::Poisoned(_)),
+            term: self.group.term(),
+            permission: self.options.permission,
+            topics: topics().count(),
+            groups: groups.len(),
+            stored: stored.collect(),
+            delivered: self.statistics.delivered().collect(),
+            lags: Vec::new(),
+            producers,
+            consumers,
+            pending_sends: self.pending.sends.len(),
+            pending_bytes: self.pending.bytes,
+            held_pulls: self.held.len(),
+            reads: self.reads.len(),
+            committed: self.committed(),
+            proposed: self.group.place(0).at,
+            checkpointed: self.stretch.from,
+            disk_full: self.room.disk_full,
+        }
+    }
+}
+
+/// Where the oldest of some messages is.
+enum Oldest {
+    /// There is none.
+    None,
+    /// Its store time is known.
+    Stored(Timestamp),
+    /// One of these will tell.
+    OnDisk(Vec<ReadJob>),
+}

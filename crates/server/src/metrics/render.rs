@@ -1,0 +1,283 @@
+//! The page of metrics. Names, types and labels are those that RocketMQ's broker has under
+//! `metricsExporterType=PROM`; what it does not have begins with `steadfast_`.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use steadfast_broker::measures::{ClientKind, Lag, Measures};
+use steadfast_types::topic::{self, DLQ_PREFIX, RETRY_PREFIX};
+
+use super::Telemetry;
+use super::exposition::Kind::{Counter, Gauge};
+use super::exposition::{Label, Page};
+
+const MILLIS: Duration = Duration::from_millis(1);
+const SECONDS: Duration = Duration::from_secs(1);
+
+/// What the page tells besides the broker's figures.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Node {
+    pub(crate) cluster: String,
+    pub(crate) broker_name: String,
+    /// Wall clock in seconds when the process started.
+    pub(crate) started: f64,
+    /// Bytes of the disk that are free, if it tells.
+    pub(crate) disk_free: Option<u64>,
+    /// Name servers that know the broker.
+    pub(crate) registered: usize,
+}
+
+/// The whole page.
+pub(crate) fn page(node: &Node, measures: &Measures, telemetry: &Telemetry) -> String {
+    let Node { cluster, broker_name, .. } = node;
+    let mut page = Page::new(&[("cluster", cluster), ("node_type", "broker"), ("node_id", broker_name)]);
+    broker(&mut page, measures);
+    traffic(&mut page, measures);
+    connections(&mut page, measures);
+    consumers(&mut page, &measures.lags);
+    storage(&mut page, measures, telemetry);
+    requests(&mut page, telemetry);
+    own(&mut page, node, measures, telemetry);
+    page.finish()
+}
+
+fn broker(page: &mut Page, measures: &Measures) {
+    page.single("rocketmq_broker_permission", Gauge, "Broker permission.", measures.permission);
+    page.single("rocketmq_topic_number", Gauge, "Topics.", measures.topics);
+    page.single("rocketmq_consumer_group_number", Gauge, "Consumer groups.", measures.groups);
+    let mut family = page.family(
+        "rocketmq_processor_watermark",
+        Gauge,
+        "Requests under way: sends that wait to be written, pulls and lookups that wait for the disk.",
+    );
+    family.sample(&[("processor", "send")], measures.pending_sends);
+    family.sample(&[("processor", "pull")], measures.reads);
+}
+
+fn traffic(page: &mut Page, measures: &Measures) {
+    let mut family =
+        page.family("rocketmq_messages_in_total", Counter, "Messages that became durable and visible.");
+    for stored in &measures.stored {
+        let labels = [
+            ("topic", &*stored.topic),
+            ("message_type", stored.kind.name()),
+            ("is_system", yes(is_system(&stored.topic, ""))),
+        ];
+        family.sample(&labels, stored.traffic.messages);
+    }
+    let mut family = page.family("rocketmq_throughput_in_total", Counter, "Their bytes as stored.");
+    for stored in &measures.stored {
+        let labels = [
+            ("topic", &*stored.topic),
+            ("message_type", stored.kind.name()),
+            ("is_system", yes(is_system(&stored.topic, ""))),
+        ];
+        family.sample(&labels, stored.traffic.bytes);
+    }
+    let mut family =
+        page.family("rocketmq_messages_out_total", Counter, "Messages that were given to consumers.");
+    for delivered in &measures.delivered {
+        family.sample(&of_group(&delivered.topic, &delivered.group), delivered.traffic.messages);
+    }
+    let mut family = page.family("rocketmq_throughput_out_total", Counter, "Their bytes as stored.");
+    for delivered in &measures.delivered {
+        family.sample(&of_group(&delivered.topic, &delivered.group), delivered.traffic.bytes);
+    }
+}
+
+fn connections(page: &mut Page, measures: &Measures) {
+    let mut family = page.family("rocketmq_producer_connections", Gauge, "Producers that are connected.");
+    for (ClientKind { language, version, .. }, count) in &measures.producers {
+        let (language, version) = (language.to_lowercase(), version_name(*version));
+        let labels = [("language", &*language), ("version", &*version), ("protocol_type", "remoting")];
+        family.sample(&labels, count);
+    }
+    let mut family = page.family("rocketmq_consumer_connections", Gauge, "Consumers that are connected.");
+    for (ClientKind { language, version, group }, count) in &measures.consumers {
+        let (language, version) = (language.to_lowercase(), version_name(*version));
+        let (group, mode) = group.as_ref().map_or(("", ""), |(group, mode)| (group.as_str(), *mode));
+        let labels = [
+            ("consumer_group", group),
+            ("language", &*language),
+            ("version", &*version),
+            ("consume_mode", mode),
+            ("protocol_type", "remoting"),
+            ("is_system", yes(is_system("", group))),
+        ];
+        family.sample(&labels, count);
+    }
+}
+
+fn consumers(page: &mut Page, lags: &[Lag]) {
+    type Figure = fn(&Lag) -> Option<u64>;
+    let families: [(&'static str, &str, Figure); 5] = [
+        ("rocketmq_consumer_lag_messages", "Messages that a group has not processed.", |lag| {
+            Some(lag.messages)
+        }),
+        (
+            "rocketmq_consumer_lag_latency_milliseconds",
+            "Time since the oldest message was stored that a group has not processed; absent if it cannot be read.",
+            |lag| lag.latency,
+        ),
+        (
+            "rocketmq_consumer_inflight_messages",
+            "Messages that a group was given and has not processed.",
+            |lag| Some(lag.inflight),
+        ),
+        (
+            "rocketmq_consumer_queueing_latency_milliseconds",
+            "Time since the oldest message was stored that a group was not given; absent if it cannot be read.",
+            |lag| lag.queueing,
+        ),
+        ("rocketmq_consumer_ready_messages", "Messages that a group was not given.", |lag| {
+            Some(lag.messages - lag.inflight)
+        }),
+    ];
+    for (name, help, figure) in families {
+        let mut family = page.family(name, Gauge, help);
+        for lag in lags {
+            if let Some(value) = figure(lag) {
+                family.sample(&of_group(&lag.topic, &lag.group), value);
+            }
+        }
+    }
+}
+
+fn storage(page: &mut Page, measures: &Measures, telemetry: &Telemetry) {
+    let behind = measures.proposed.get().saturating_sub(measures.committed.get());
+    page.family("rocketmq_storage_size_bytes", Gauge, "Bytes of the log.")
+        .sample(&[("storage_type", "local"), ("storage_medium", "disk")], measures.committed);
+    page.single(
+        "rocketmq_storage_flush_behind_bytes",
+        Gauge,
+        "Bytes of the log that are not on stable storage yet.",
+        behind.max(telemetry.unsynced()),
+    );
+    page.single(
+        "rocketmq_storage_dispatch_behind_bytes",
+        Gauge,
+        "Bytes of committed messages that consumers cannot see yet: none, the commit shows them.",
+        0,
+    );
+}
+
+fn requests(page: &mut Page, telemetry: &Telemetry) {
+    let calls = telemetry.calls();
+    let names: Vec<_> =
+        calls.iter().map(|(call, _)| (call.request.to_lowercase(), call.response.to_lowercase())).collect();
+    let histograms = calls.iter().zip(&names).map(|((call, histogram), (request, response))| {
+        let labels: Vec<Label<'_>> = vec![
+            ("protocol_type", "remoting"),
+            ("request_code", request),
+            ("response_code", response),
+            ("is_long_polling", yes(call.long_polling)),
+            ("result", "success"),
+        ];
+        (labels, &**histogram)
+    });
+    let help = "Time from a request's arrival to its answer.";
+    page.histograms("rocketmq_rpc_latency_milliseconds", help, MILLIS, histograms);
+}
+
+fn own(page: &mut Page, node: &Node, measures: &Measures, telemetry: &Telemetry) {
+    page.family("steadfast_build_info", Gauge, "The version that runs.")
+        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let none = Vec::new();
+    page.histograms(
+        "steadfast_write_latency_seconds",
+        "Time of one write of the log, with its sync under SYNC_FLUSH.",
+        SECONDS,
+        [(none.clone(), &telemetry.writes)],
+    );
+    page.histograms(
+        "steadfast_commit_latency_seconds",
+        "Time from the proposal of a batch to its commit.",
+        SECONDS,
+        [(none, &telemetry.commits)],
+    );
+    let gauges: [(&'static str, &str, f64); 12] = [
+        ("steadfast_start_time_seconds", "When the process started; it changes with a restart.", node.started),
+        ("steadfast_raft_term", "Term of the Raft group; it grows with every start.", as_f64(measures.term.get())),
+        ("steadfast_leading", "Whether the broker takes messages.", flag(measures.leading)),
+        ("steadfast_poisoned", "Whether a write failed, so that nothing is written until a restart.", flag(measures.poisoned)),
+        ("steadfast_disk_full", "Whether the disk has no space ahead of the log.", flag(measures.disk_full)),
+        ("steadfast_connections", "Connections of clients.", telemetry.connections.load(Relaxed) as f64),
+        ("steadfast_registered_name_servers", "Name servers that know the broker.", node.registered as f64),
+        ("steadfast_held_pulls", "Pulls that wait for a message.", measures.held_pulls as f64),
+        ("steadfast_pending_bytes", "Bytes of messages that wait to be written.", measures.pending_bytes as f64),
+        ("steadfast_log_end_bytes", "End of the committed log.", as_f64(measures.committed.get())),
+        (
+            "steadfast_checkpoint_behind_bytes",
+            "Bytes of log that a start would read again.",
+            as_f64(measures.committed.get().saturating_sub(measures.checkpointed.get())),
+        ),
+        ("steadfast_log_unsynced_bytes", "Bytes of log that a power cut would take.", as_f64(telemetry.unsynced())),
+    ];
+    for (name, help, value) in gauges {
+        page.single(name, Gauge, help, value);
+    }
+    if let Some(free) = node.disk_free {
+        page.single("steadfast_disk_free_bytes", Gauge, "Free bytes of the disk.", free);
+    }
+}
+
+fn of_group<'a>(topic: &'a str, group: &'a str) -> [Label<'a>; 4] {
+    let is_retry = topic.starts_with(RETRY_PREFIX) || topic.starts_with(DLQ_PREFIX);
+    [
+        ("consumer_group", group),
+        ("topic", topic),
+        ("is_retry", yes(is_retry)),
+        ("is_system", yes(is_system(topic, group))),
+    ]
+}
+
+/// RocketMQ's own topics and groups.
+fn is_system(topic: &str, group: &str) -> bool {
+    topic::is_system(topic) || group.to_ascii_lowercase().starts_with("cid_rmq_sys_")
+}
+
+fn yes(is: bool) -> &'static str {
+    if is { "true" } else { "false" }
+}
+
+fn flag(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
+
+/// Exact up to 2^53, which no log reaches.
+fn as_f64(value: u64) -> f64 {
+    value as f64
+}
+
+/// RocketMQ's name for the ordinal of a client's version (`MQVersion`); from 3.9.1 on the ordinals follow a rule.
+fn version_name(ordinal: i32) -> String {
+    const V3_9_1_SNAPSHOT: i32 = 194;
+    const V5_9_9: i32 = 611;
+    if !(V3_9_1_SNAPSHOT..=V5_9_9).contains(&ordinal) {
+        return format!("ordinal_{ordinal}");
+    }
+    let digits = (ordinal + 588) / 2;
+    let snapshot = if ordinal % 2 == 0 { "_snapshot" } else { "" };
+    format!("v{}_{}_{}{snapshot}", digits / 100, digits / 10 % 10, digits % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_have_rocketmqs_names() {
+        for (ordinal, name) in [
+            (194, "v3_9_1_snapshot"),
+            (513, "v5_5_0"),
+            (512, "v5_5_0_snapshot"),
+            (495, "v5_4_1"),
+            (611, "v5_9_9"),
+            (0, "ordinal_0"),
+            (-1, "ordinal_-1"),
+            (i32::MAX, "ordinal_2147483647"),
+        ] {
+            assert_eq!(version_name(ordinal), name);
+        }
+    }
+}
