@@ -111,6 +111,7 @@ impl Broker {
             Input::Room(room) => self.room = room,
             Input::ReadDone(number, result) => self.read_done(now, number, result, out),
             Input::CheckpointDone(result) => self.checkpoint_done(now, result, out),
+            Input::Reconfigure(origin, options) => self.reconfigure(origin, *options, out),
             Input::Measure(number) => self.measure(now, number, out),
             Input::Stop => self.stop(),
         }
@@ -126,6 +127,15 @@ impl Broker {
             }
             Err(error) => self.poison(&error.to_string(), out),
         }
+    }
+
+    fn reconfigure(&mut self, origin: Origin, options: Options, out: &mut Out<'_>) {
+        self.options = options;
+        if self.phase == Phase::Leading {
+            // Clients learn from the routes what they may do.
+            self.register(out);
+        }
+        reply(origin, Reply::ok(), out);
     }
 
     /// The first failed write is the last one (promise P3).

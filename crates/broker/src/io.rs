@@ -16,6 +16,7 @@ use steadfast_wire::frame::Serialize;
 
 use crate::filter::TagFilter;
 use crate::measures::Measures;
+use crate::options::Options;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::state::TopicConfig;
@@ -72,6 +73,8 @@ pub enum Input {
     ReadDone(u64, ReadResult),
     /// [`Effect::Checkpoint`] was done: its snapshot is verified and names these runs, or the old ones stay.
     CheckpointDone(Result<Vec<RunInfo>, String>),
+    /// Other settings, for whoever asked for them; only those that can be changed at run time may differ.
+    Reconfigure(Origin, Box<Options>),
     /// Tell all figures in [`Effect::Measured`] with the same number.
     Measure(u64),
     /// Stop cleanly: refuse what is new, finish what is in flight, then [`Effect::Stopped`].

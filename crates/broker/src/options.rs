@@ -62,7 +62,7 @@ pub struct Options {
     pub disk_free_min: u64,
     /// Bytes of memory for reads of older messages.
     pub read_cache_bytes: usize,
-    /// Lines of `key=value` that GET_BROKER_CONFIG shows besides the above.
+    /// All settings as GET_BROKER_CONFIG shows them: key and value.
     pub shown_config: Vec<(String, String)>,
 }
 

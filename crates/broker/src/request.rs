@@ -5,7 +5,7 @@ mod send;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 
 use bytes::Bytes;
 pub(crate) use send::derived;
@@ -24,8 +24,8 @@ use crate::reply::Reply;
 pub struct Edge {
     /// Advertised address.
     pub store_host: SocketAddr,
-    /// Largest body in bytes.
-    pub max_body: usize,
+    /// Largest body in bytes; may change at run time.
+    pub max_body: Arc<AtomicUsize>,
     /// Region put on every message.
     pub region: String,
     /// Cluster put on every message.

@@ -1,8 +1,15 @@
 //! What a broker tells others about itself where the settings leave it to the machine.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::time::Duration;
 
+use anyhow::ensure;
+use steadfast_net::client::Client;
 use steadfast_types::topic;
+use steadfast_wire::code::request::GET_BROKER_CONFIG;
+use steadfast_wire::code::response;
+use steadfast_wire::frame::Serialize;
+use steadfast_wire::header::Header;
 
 use crate::config::Config;
 
@@ -33,6 +40,27 @@ fn source_towards(other: SocketAddr) -> Option<IpAddr> {
     socket.connect(other).ok()?;
     let ip = socket.local_addr().ok()?.ip();
     (!ip.is_unspecified()).then_some(ip)
+}
+
+/// How long the broker may take to answer itself.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Tries the address that clients are told, and warns if not even this machine reaches a broker there.
+pub(crate) async fn check(advertised: SocketAddr) {
+    if let Err(error) = dial(advertised).await {
+        tracing::warn!(
+            "clients are told to reach the broker at {advertised}, where this machine itself does not reach it: \
+             {error:#}. Set brokerIP1 to an address that clients reach and that leads to this process; in a container, to \
+             the host's address, with listenPort published as the same port"
+        );
+    }
+}
+
+async fn dial(addr: SocketAddr) -> anyhow::Result<()> {
+    let client = Client::connect(&addr.to_string(), Serialize::Json, PATIENCE).await?;
+    let answer = client.request(Header::request(GET_BROKER_CONFIG, 0), &[], PATIENCE).await?;
+    ensure!(answer.code == response::SUCCESS, "what answers there is no broker: code {}", answer.code);
+    Ok(())
 }
 
 /// The broker's name: the one that is set, or the host's.

@@ -9,6 +9,7 @@ use steadfast_broker::recovery::Report;
 
 use crate::config::{Config, FlushDiskType};
 use crate::disk::Durable;
+use crate::settings;
 
 /// Facts about a broker that is about to serve.
 pub(crate) struct BrokerFacts {
@@ -18,6 +19,8 @@ pub(crate) struct BrokerFacts {
     pub(crate) data: PathBuf,
     pub(crate) durable: Durable,
     pub(crate) report: Report,
+    /// Settings that were changed at run time.
+    pub(crate) changed: Vec<String>,
 }
 
 /// The lines said at start.
@@ -50,7 +53,7 @@ impl<'a> Banner<'a> {
     }
 
     pub(crate) fn broker(&mut self, facts: &BrokerFacts) {
-        let BrokerFacts { listening, advertised, name, data, durable, report } = facts;
+        let BrokerFacts { listening, advertised, name, data, durable, report, changed } = facts;
         self.has_broker = true;
         let cluster = &self.config.cluster;
         let mut broker = format!("{name} in {cluster} on {listening}; clients are told {advertised}");
@@ -59,6 +62,10 @@ impl<'a> Banner<'a> {
         }
         self.lines.push(("broker", broker));
         self.lines.push(("data", format!("{} ({report})", data.display())));
+        if !changed.is_empty() {
+            let file = data.join(settings::FILE);
+            self.lines.push(("changed", format!("{} (at run time, kept in {})", changed.join(", "), file.display())));
+        }
         let (flush, unprotected) = match self.config.flush {
             FlushDiskType::SyncFlush => (
                 format!("SYNC_FLUSH: acknowledged means on stable storage; {durable}"),

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 use std::thread;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use crate::advertise;
 use crate::banner::BrokerFacts;
 use crate::clock::Clock;
-use crate::config::{Config, FlushDiskType};
+use crate::config::{Config, FlushDiskType, Sources};
 use crate::core::{Core, Event, Milestone};
 use crate::disk::{self, RealDisk};
 use crate::edge::BrokerPort;
@@ -35,6 +35,8 @@ use crate::namesrv::SharedNamesrv;
 use crate::pages::Watched;
 use crate::readers::{self, Readers};
 use crate::register::{Identity, Registrar};
+use crate::settings::Settings;
+use crate::settings_port::SettingsPort;
 use crate::shell::Shell;
 use crate::start::{StopSignals, listen};
 use crate::writing::{self, FillerThread, Log, Tail};
@@ -54,6 +56,7 @@ pub(crate) struct Broker {
     disk: RealDisk,
     opened: Opened<RealDisk>,
     options: Options,
+    settings: Settings,
     socket: TcpSocket,
     registrar: Registrar,
     clock: Clock,
@@ -70,6 +73,7 @@ pub(crate) struct Running {
 
 impl Broker {
     pub(crate) fn open(
+        sources: Sources,
         config: &Config,
         socket: TcpSocket,
         namesrv: Option<SharedNamesrv>,
@@ -77,9 +81,10 @@ impl Broker {
     ) -> anyhow::Result<Self> {
         let listening = socket.local_addr()?;
         let advertised = SocketAddr::new(advertise::ip(config), listening.port());
-        let options = options(config, advertised);
         let dir = data_dir(&config.data)?;
         let lock = Lock::take(&dir).map_err(explain::data)?;
+        let (settings, config) = Settings::open(sources, &dir)?;
+        let options = options(&config, advertised);
         let disk = RealDisk::open(&dir).map_err(explain::data)?;
         check_space(&disk, &options)?;
         let opened = recovery::open(disk.clone(), &options, random()).map_err(explain::open)?;
@@ -93,7 +98,7 @@ impl Broker {
             advertised,
         };
         let registrar = Registrar::new(identity, namesrv, clock);
-        Ok(Broker { _lock: lock, dir, disk, opened, options, socket, registrar, clock })
+        Ok(Broker { _lock: lock, dir, disk, opened, options, settings, socket, registrar, clock })
     }
 
     /// What a person who started it wants to know.
@@ -105,12 +110,13 @@ impl Broker {
             data: self.dir.clone(),
             durable: self.disk.durable(),
             report: self.opened.report.clone(),
+            changed: self.settings.changed(),
         })
     }
 
     /// Starts all threads and opens the port.
     pub(crate) fn start(self, config: &Config, limits: Limits) -> anyhow::Result<(Running, Server)> {
-        let Broker { _lock, dir: _, disk, opened, options, socket, registrar, clock } = self;
+        let Broker { _lock, dir: _, disk, opened, options, settings, socket, registrar, clock } = self;
         let Opened { broker, writer, filler, reader, report: _ } = opened;
         let core = Arc::new(Core::new(clock));
         let telemetry = Arc::new(Telemetry::new());
@@ -157,8 +163,15 @@ impl Broker {
         let writing_to = disk.clone();
         spawn("checkpoint", move || writing::checkpoints(&writing_to, &reader, &checkpoint_jobs, &inbox))?;
 
+        let edge = edge(&options);
+        let settings = SettingsPort {
+            settings: Arc::new(settings),
+            core: Arc::clone(&core),
+            advertised: options.store_host,
+            max_body: Arc::clone(&edge.max_body),
+        };
         let port =
-            BrokerPort { edge: edge(&options), core: Arc::clone(&core), clock, telemetry: Arc::clone(&telemetry) };
+            BrokerPort { edge, core: Arc::clone(&core), clock, telemetry: Arc::clone(&telemetry), settings };
         let server = listen(socket, limits, Arc::new(port), "listenPort")?;
         let timer = Arc::clone(&core);
         spawn("timer", move || timer.keep_time())?;
@@ -231,10 +244,20 @@ impl Running {
     }
 }
 
-fn options(config: &Config, advertised: SocketAddr) -> Options {
+/// The broker's settings, as far as they concern its core.
+pub(crate) fn options(config: &Config, advertised: SocketAddr) -> Options {
+    let broker_name = advertise::broker_name(config);
+    // What is left to the machine is shown as it came out.
+    let shown = |key, value| match key {
+        "brokerName" => broker_name.clone(),
+        "brokerIP1" => advertised.ip().to_string(),
+        "listenPort" => advertised.port().to_string(),
+        _ => value,
+    };
     Options {
+        shown_config: config.settings().map(|s| (s.key.to_owned(), shown(s.key, s.value))).collect(),
         cluster: config.cluster.clone(),
-        broker_name: advertise::broker_name(config),
+        broker_name,
         broker_id: config.broker_id.into(),
         store_host: advertised,
         region: config.region.as_str().into(),
@@ -253,7 +276,6 @@ fn options(config: &Config, advertised: SocketAddr) -> Options {
         segment_size: config.segment_size.0,
         disk_free_min: config.disk_free_min.0,
         checkpoint_bytes: config.checkpoint_bytes.0,
-        shown_config: config.settings().map(|s| (s.key.to_owned(), s.value)).collect(),
         ..Options::default()
     }
 }
@@ -261,7 +283,7 @@ fn options(config: &Config, advertised: SocketAddr) -> Options {
 fn edge(options: &Options) -> Edge {
     Edge {
         store_host: options.store_host,
-        max_body: options.max_body,
+        max_body: Arc::new(AtomicUsize::new(options.max_body)),
         region: options.region.to_string(),
         cluster: options.cluster.clone(),
         process_id: std::process::id(),

@@ -1,6 +1,7 @@
 //! The settings of a server: [`table`] has them, [`sources`] says where they come from, [`known`] is what RocketMQ has
 //! besides.
 
+mod changes;
 mod known;
 mod properties;
 mod render;
@@ -15,7 +16,9 @@ use steadfast_store::disk::BLOCK;
 use steadfast_store::log::SEGMENT_SIZE_MIN;
 use steadfast_types::{limits, topic};
 
+pub use self::changes::{Change, Unchangeable, read_changes};
 use self::known::Known;
+pub use self::properties::escape;
 pub use self::render::{help, markdown};
 use self::sources::{Assignment, Dialect};
 pub use self::sources::{File, Sources};
@@ -191,7 +194,8 @@ mod tests {
 
     fn sources(name: &str, text: &str, arguments: &[&str]) -> Sources {
         let arguments = arguments.iter().map(|item| (*item).to_owned()).collect();
-        Sources { files: vec![File { path: name.into(), text: text.to_owned() }], arguments, environment: None }
+        let files = vec![File { path: name.into(), text: text.to_owned() }];
+        Sources { files, arguments, ..Sources::default() }
     }
 
     fn load(text: &str, arguments: &[&str]) -> Result<Config, String> {

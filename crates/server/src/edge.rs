@@ -8,6 +8,7 @@ use steadfast_broker::reply::Reply;
 use steadfast_broker::request::{self, Edge};
 use steadfast_net::{ConnId, Connection, Handler};
 use steadfast_types::Timestamp;
+use steadfast_wire::code::request::UPDATE_BROKER_CONFIG;
 use steadfast_wire::code::response;
 use steadfast_wire::frame::Frame;
 use steadfast_wire::header::{Header, HeaderError};
@@ -16,6 +17,7 @@ use crate::clock::Clock;
 use crate::core::{Core, Event};
 use crate::failpoint::{self, Stage};
 use crate::metrics::Telemetry;
+use crate::settings_port::SettingsPort;
 
 /// Handles the frames of the broker's port.
 pub(crate) struct BrokerPort {
@@ -23,6 +25,7 @@ pub(crate) struct BrokerPort {
     pub(crate) core: Arc<Core>,
     pub(crate) clock: Clock,
     pub(crate) telemetry: Arc<Telemetry>,
+    pub(crate) settings: SettingsPort,
 }
 
 impl BrokerPort {
@@ -49,6 +52,10 @@ impl BrokerPort {
             received,
             held: false,
         };
+        if origin.code == UPDATE_BROKER_CONFIG {
+            self.settings.update(conn, origin, frame.body);
+            return Ok(None);
+        }
         let decoded = failpoint::hit(Stage::Decode)
             .map_err(|failure| Reply::error(response::SYSTEM_ERROR, format!("stored=no; cause: {failure}")))
             .and_then(|()| request::decode(&self.edge, conn.peer(), now, &header, frame.body));

@@ -25,6 +25,8 @@ mod namesrv;
 mod pages;
 mod readers;
 mod register;
+mod settings;
+mod settings_port;
 mod shell;
 mod start;
 mod writing;

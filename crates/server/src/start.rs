@@ -13,6 +13,7 @@ use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
 
+use crate::advertise;
 use crate::banner::Banner;
 use crate::broker::Broker;
 use crate::clock::Clock;
@@ -36,19 +37,18 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    let config = &config;
     let runtime = runtime::Builder::new_multi_thread()
-        .worker_threads(worker_threads(config))
+        .worker_threads(worker_threads(&config))
         .enable_all()
         .build()
         .context("starting the network's threads failed")?;
-    let result = runtime.block_on(serve(config));
+    let result = runtime.block_on(serve(sources, &config));
     // Connections may have work of their own; none of it matters now.
     runtime.shutdown_background();
     result
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
+async fn serve(sources: &Sources, config: &Config) -> anyhow::Result<()> {
     let mut stop = StopSignals::listen()?;
     let clock = Clock::start();
     // Ports first: they are what two servers on one machine collide on.
@@ -76,8 +76,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let broker = match broker_socket {
         None => None,
         Some(socket) => {
-            let (config, namesrv) = (config.clone(), namesrv.clone());
-            let opening = spawn_blocking(move || Broker::open(&config, socket, namesrv, clock));
+            let (sources, config, namesrv) = (sources.clone(), config.clone(), namesrv.clone());
+            let opening = spawn_blocking(move || Broker::open(sources, &config, socket, namesrv, clock));
             select! {
                 // Recovery only reads; nothing waits for its end.
                 () = stop.wait() => return Ok(()),
@@ -85,8 +85,11 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
             }
         }
     };
+    let mut advertised = None;
     if let Some(broker) = &broker {
-        banner.broker(&broker.facts()?);
+        let facts = broker.facts()?;
+        advertised = Some(facts.advertised);
+        banner.broker(&facts);
     }
     let mut servers = Vec::new();
     if let (Some(socket), Some(namesrv)) = (namesrv_socket, &namesrv) {
@@ -108,6 +111,9 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         serving = running.serving() => {
             serving?;
             banner.print();
+            if let Some(addr) = advertised {
+                tokio::spawn(advertise::check(addr));
+            }
             stop.wait().await;
         }
     }

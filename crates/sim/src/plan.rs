@@ -13,7 +13,7 @@ pub(crate) use faults::{Crash, Fault};
 pub(crate) use workload::{Filter, Group, Making, Sizes, TAGS, Topic, Workload};
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 
 use steadfast_broker::Options;
 use steadfast_broker::request::Edge;
@@ -45,7 +45,7 @@ impl Plan {
     pub(crate) fn edge(&self, process_id: u32) -> Edge {
         Edge {
             store_host: self.options.store_host,
-            max_body: self.options.max_body,
+            max_body: Arc::new(AtomicUsize::new(self.options.max_body)),
             region: (*self.options.region).into(),
             cluster: (*self.options.cluster).into(),
             process_id,

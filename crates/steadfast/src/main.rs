@@ -98,6 +98,7 @@ impl ServerArgs {
             environment: std::env::var("NAMESRV_ADDR").ok(),
             files: self.config.into_iter().map(read).collect::<anyhow::Result<_>>()?,
             arguments: [data, role, namesrv].into_iter().flatten().chain(self.set).collect(),
+            ..Sources::default()
         })
     }
 }

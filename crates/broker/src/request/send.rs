@@ -135,8 +135,8 @@ fn check(edge: &Edge, header: &SendMessage<'_>, is_batch: bool, body_len: usize)
         let remark = format!("topic {} belongs to the system; send to a topic of your own", header.topic);
         return Err(Reply::error(response::NO_PERMISSION, remark));
     }
-    if body_len > edge.max_body {
-        let max = edge.max_body;
+    let max = edge.max_body.load(Ordering::Relaxed);
+    if body_len > max {
         return Err(illegal(format!("the body has {body_len} bytes, the limit is {max} (maxMessageSize)")));
     }
     if is_batch && header.topic.starts_with(topic::RETRY_PREFIX) {

@@ -13,32 +13,14 @@ use super::Answer;
 use crate::broker::{Broker, Phase};
 use crate::io::Now;
 use crate::measures::Traffic;
-use crate::options::Flush;
 use crate::reply::{Reply, ReplyHeader};
 use crate::state::{Queue, Topic};
 
 impl Broker {
     /// GET_BROKER_CONFIG: RocketMQ's properties text.
     pub(super) fn broker_config(&self) -> Reply {
-        let o = &self.options;
-        let flush = match o.flush {
-            Flush::Sync => "SYNC_FLUSH",
-            Flush::Async => "ASYNC_FLUSH",
-        };
-        let mut lines = vec![
-            format!("brokerClusterName={}", o.cluster),
-            format!("brokerName={}", o.broker_name),
-            format!("brokerId={}", o.broker_id),
-            format!("brokerIP1={}", o.store_host.ip()),
-            format!("listenPort={}", o.store_host.port()),
-            format!("flushDiskType={flush}"),
-            format!("syncFlushTimeout={}", o.flush_timeout),
-            format!("autoCreateTopicEnable={}", o.auto_create_topic),
-            format!("defaultTopicQueueNums={}", o.default_topic_queues),
-            format!("maxMessageSize={}", o.max_body),
-            format!("mappedFileSizeCommitLog={}", o.segment_size),
-        ];
-        lines.extend(o.shown_config.iter().map(|(key, value)| format!("{key}={value}")));
+        let shown = self.options.shown_config.iter();
+        let lines: Vec<_> = shown.map(|(key, value)| format!("{key}={value}")).collect();
         let version = String::from_utf8_lossy(&DataVersion::default().encode()).into_owned();
         let body = vec![lines.join("\n").into()];
         Reply { body, ..Reply::with(ReplyHeader::Field("version", version)) }

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "test support")]
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 
 use bytes::{Bytes, BytesMut};
 use steadfast_broker::io::{Effect, Input, Now, Origin};
@@ -103,7 +103,7 @@ impl Node {
         let Opened { broker, writer, filler, reader, report } = opened;
         let edge = Edge {
             store_host: options.store_host,
-            max_body: options.max_body,
+            max_body: Arc::new(AtomicUsize::new(options.max_body)),
             region: options.region.to_string(),
             cluster: options.cluster.clone(),
             process_id: 1,

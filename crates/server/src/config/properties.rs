@@ -42,7 +42,7 @@ pub(super) fn parse(text: &str) -> Vec<Property> {
 }
 
 /// Writes a value so that [`parse`] and Java read it.
-pub(super) fn escape(value: &str) -> String {
+pub fn escape(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for c in value.chars() {
         match c {

@@ -1,6 +1,7 @@
 //! Where settings come from: the environment, configuration files in TOML or RocketMQ's format, what was changed at
 //! run time, and the command line. Each wins over the ones before it.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,8 @@ pub struct Sources {
     pub environment: Option<String>,
     /// Files; later ones win.
     pub files: Vec<File>,
+    /// What was changed at run time.
+    pub changed: BTreeMap<String, String>,
     /// `key=value` from the command line; later ones win.
     pub arguments: Vec<String>,
 }
@@ -77,20 +80,27 @@ impl Sources {
         if let Some(addr) = self.environment.as_deref().filter(|addr| !addr.trim().is_empty()) {
             below.push(Assignment::own("environment variable NAMESRV_ADDR", "namesrvAddr", addr));
         }
-        let start = below.len();
+        let files = below.len();
         for file in &self.files {
             file.read(&mut below, problems);
         }
+        let changed = self.changed.iter();
+        below.extend(changed.map(|(key, value)| Assignment::own("changed at run time", key, value)));
         // A name server alone reads its port from the key that is the broker's everywhere else.
         let role = below.iter().chain(&arguments).rfind(|a| a.key == "role");
         if role.is_some_and(|role| role.value == "namesrv") {
-            for assignment in &mut below[start..] {
+            for assignment in &mut below[files..] {
                 if assignment.dialect == Dialect::Broker {
                     assignment.dialect = Dialect::Namesrv;
                 }
             }
         }
         Assignments { below, arguments }
+    }
+
+    /// Whether the command line has a setting, so that no change of it would last.
+    pub fn is_pinned(&self, key: &str) -> bool {
+        self.arguments(&mut Vec::new()).iter().any(|argument| argument.canonical_key() == key)
     }
 
     fn arguments(&self, problems: &mut Vec<String>) -> Vec<Assignment> {

@@ -3,6 +3,7 @@
 mod client;
 mod process;
 
+mod changes;
 mod disk;
 mod durability;
 mod metrics;
