@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -80,6 +81,35 @@ fn the_core_has_no_runtime() {
         let found: Vec<_> = RUNTIMES.iter().filter(|runtime| all[*name].contains(**runtime)).collect();
         assert!(found.is_empty(), "{name} must not use {found:?}");
     }
+}
+
+/// The engine's own dependencies are old (docs/adr/0004-raft-crate-dependencies.md): what makes them harmless is that
+/// nothing is parsed by them.
+#[test]
+fn nothing_is_parsed_as_protobuf() {
+    for (name, used) in dependencies() {
+        assert!(!used.contains("protobuf"), "{name} must not use protobuf but in tests");
+    }
+    let crates = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let mut sources = 0;
+    for package in std::fs::read_dir(crates).unwrap() {
+        let mut folders = vec![package.unwrap().path().join("src")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                sources += 1;
+                let text = std::fs::read_to_string(&path).unwrap();
+                for parser in ["merge_from", "parse_from_bytes", "parse_from_carllerche", "CodedInputStream", "ConfChange::"] {
+                    assert!(!text.contains(parser), "{} calls {parser}", path.display());
+                }
+            }
+        }
+    }
+    assert!(sources > 100, "the sources were read");
 }
 
 #[test]
