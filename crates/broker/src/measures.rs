@@ -1,5 +1,6 @@
 //! What an operator sees of a broker: figures of one moment, and counts since the process started.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use steadfast_types::{LogOffset, Term};
@@ -114,9 +115,9 @@ pub struct Measures {
     /// Consumer groups.
     pub lags: Vec<Lag>,
     /// Connected producers.
-    pub producers: Vec<(ClientKind, usize)>,
+    pub producers: BTreeMap<ClientKind, usize>,
     /// Connected consumers.
-    pub consumers: Vec<(ClientKind, usize)>,
+    pub consumers: BTreeMap<ClientKind, usize>,
     /// Sends that wait to be written.
     pub pending_sends: usize,
     /// Their bytes.

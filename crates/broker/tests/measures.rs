@@ -20,9 +20,11 @@ fn messages_in_are_counted_by_topic_and_kind() {
     (0..2).for_each(|_| _ = node.send("t", 1, "hello", "__SHARDINGKEY\u{1}a\u{2}"));
     node.send("u", 0, "hello", "");
     let measures = node.measure();
-    let found: Vec<_> =
-        measures.stored.iter().map(|s| (&*s.topic, s.kind, s.traffic.messages)).collect();
-    assert_eq!(found, [("t", MessageKind::Normal, 3), ("t", MessageKind::Fifo, 2), ("u", MessageKind::Normal, 1)]);
+    let found: Vec<_> = measures.stored.iter().map(|s| (&*s.topic, s.kind, s.traffic.messages)).collect();
+    assert_eq!(
+        found,
+        [("t", MessageKind::Normal, 3), ("t", MessageKind::Fifo, 2), ("u", MessageKind::Normal, 1)]
+    );
     let stored = node.pull("t", 0, 0).body.len() as u64;
     assert_eq!(measures.stored[0].traffic.bytes, stored, "bytes as stored");
     assert!(measures.leading && !measures.poisoned);

@@ -35,7 +35,8 @@ fn broker_permission_stops_sends_or_pulls() {
 
 #[test]
 fn without_long_polling_a_pull_waits_a_short_time() {
-    for (long_polling, short_polling, held_for) in [(true, 10, 15_000), (false, 10, 10), (false, 60_000, 15_000)]
+    for (long_polling, short_polling, held_for) in
+        [(true, 10, 15_000), (false, 10, 10), (false, 60_000, 15_000)]
     {
         let mut node = node(|options| {
             options.long_polling = long_polling;

@@ -64,7 +64,10 @@ impl<'a> Banner<'a> {
         self.lines.push(("data", format!("{} ({report})", data.display())));
         if !changed.is_empty() {
             let file = data.join(settings::FILE);
-            self.lines.push(("changed", format!("{} (at run time, kept in {})", changed.join(", "), file.display())));
+            self.lines.push((
+                "changed",
+                format!("{} (at run time, kept in {})", changed.join(", "), file.display()),
+            ));
         }
         let (flush, unprotected) = match self.config.flush {
             FlushDiskType::SyncFlush => (

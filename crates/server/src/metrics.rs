@@ -14,12 +14,10 @@ use self::exposition::Histogram;
 pub(crate) use self::render::{Node, page};
 
 /// Bounds of `rocketmq_rpc_latency`, in microseconds: RocketMQ's 1 ms to 3 s.
-const RPC_BOUNDS: &[u64] =
-    &[1_000, 3_000, 5_000, 7_000, 10_000, 100_000, 1_000_000, 2_000_000, 3_000_000];
+const RPC_BOUNDS: &[u64] = &[1_000, 3_000, 5_000, 7_000, 10_000, 100_000, 1_000_000, 2_000_000, 3_000_000];
 /// Bounds of what the disk takes, in microseconds.
-const DISK_BOUNDS: &[u64] = &[
-    50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000,
-];
+const DISK_BOUNDS: &[u64] =
+    &[50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000];
 
 /// What a request and its answer were, for the latency of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -46,8 +46,9 @@ impl Settings {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
         };
-        let Loaded { config, .. } = Config::load(&sources)
-            .with_context(|| format!("{} does not fit the other settings; correct or remove it", path.display()))?;
+        let Loaded { config, .. } = Config::load(&sources).with_context(|| {
+            format!("{} does not fit the other settings; correct or remove it", path.display())
+        })?;
         let state = Mutex::new(State { sources, config: config.clone() });
         Ok((Settings { dir: dir.to_owned(), state }, config))
     }
@@ -76,12 +77,15 @@ impl Settings {
         }
         let pinned = changes.iter().find(|change| sources.is_pinned(change.key));
         if let Some(Change { key, .. }) = pinned {
-            let cause = format!("{key} is set on the server's command line, which would undo the change at its next start");
+            let cause = format!(
+                "{key} is set on the server's command line, which would undo the change at its next start"
+            );
             return Err(refusal(format!("{cause}; change it there")));
         }
         let config = Config::load(&sources).map_err(|error| refusal(error.to_string()))?.config;
         self.store(&sources.changed).map_err(|error| {
-            let remark = format!("nothing was changed: {} cannot be written: {error}", self.dir.join(FILE).display());
+            let remark =
+                format!("nothing was changed: {} cannot be written: {error}", self.dir.join(FILE).display());
             Reply::error(response::SYSTEM_ERROR, remark)
         })?;
         *state = State { sources, config };

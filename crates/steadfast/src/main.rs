@@ -46,6 +46,12 @@ enum Command {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
 enum HelpFormat {
     Text,
     Markdown,
@@ -74,6 +80,9 @@ struct ServerArgs {
     /// What goes to stderr: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info")]
     log: tracing::Level,
+    /// How: lines for people, or an object a line for machines
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    log_format: LogFormat,
 }
 
 impl ServerArgs {
@@ -82,7 +91,7 @@ impl ServerArgs {
             Some(HelpFormat::Text) => print!("{}", config::help()),
             Some(HelpFormat::Markdown) => print!("{}", config::markdown()),
             None => {
-                log_to_stderr(self.log);
+                log_to_stderr(self.log, self.log_format);
                 steadfast_server::run(&self.sources()?)?;
             }
         }
@@ -116,13 +125,12 @@ fn read(path: PathBuf) -> anyhow::Result<File> {
     Ok(File { path, text })
 }
 
-fn log_to_stderr(level: tracing::Level) {
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+fn log_to_stderr(level: tracing::Level, format: LogFormat) {
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Human => log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }
 
 fn main() -> ExitCode {

@@ -129,14 +129,17 @@ fn check_clients(stage: &str, then: Then, clients: &Clients) {
 
 /// Whoever looks after the process is told that a restart would help, and clients are sent elsewhere.
 fn check_probes(stage: &str, then: Then, server: &Server) {
-    let expected = if then == Then::TakesNoMore { "HTTP/1.1 503 Service Unavailable" } else { "HTTP/1.1 200 OK" };
+    let expected =
+        if then == Then::TakesNoMore { "HTTP/1.1 503 Service Unavailable" } else { "HTTP/1.1 200 OK" };
     for path in ["/healthz", "/readyz"] {
         let (status, body) = server.page(path);
         assert_eq!(status, expected, "{stage}: {path}: {body}");
     }
     let (_, metrics) = server.page("/metrics");
     let poisoned = u8::from(then == Then::TakesNoMore);
-    let sample = format!("steadfast_poisoned{{cluster=\"DefaultCluster\",node_type=\"broker\",node_id=\"broker-a\"}} {poisoned}");
+    let sample = format!(
+        "steadfast_poisoned{{cluster=\"DefaultCluster\",node_type=\"broker\",node_id=\"broker-a\"}} {poisoned}"
+    );
     assert!(metrics.contains(&sample), "{stage}: {metrics}");
 }
 

@@ -89,12 +89,17 @@ impl Clients {
         self.consumers.keys().map(String::as_str)
     }
 
-    /// How many producers and consumers of each kind are connected.
-    pub(super) fn kinds(&self) -> (Vec<(ClientKind, usize)>, Vec<(ClientKind, usize)>) {
+    /// How many producers of each kind are connected.
+    pub(super) fn producer_kinds(&self) -> BTreeMap<ClientKind, usize> {
         let mut producers = BTreeMap::new();
         for member in self.producers.values().flat_map(BTreeMap::values) {
             *producers.entry(member.kind(None)).or_default() += 1;
         }
+        producers
+    }
+
+    /// How many consumers of each kind are connected.
+    pub(super) fn consumer_kinds(&self) -> BTreeMap<ClientKind, usize> {
         let mut consumers = BTreeMap::new();
         for (name, group) in &self.consumers {
             let mode = match group.consume_type {
@@ -106,7 +111,7 @@ impl Clients {
                 *consumers.entry(member.kind(Some((name.clone(), mode)))).or_default() += 1;
             }
         }
-        (producers.into_iter().collect(), consumers.into_iter().collect())
+        consumers
     }
 
     /// A group's filter for a topic.

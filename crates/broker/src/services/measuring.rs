@@ -71,7 +71,9 @@ impl Broker {
             let mut lag = Lag { topic: topic.config.name.clone(), group: group.clone(), ..Lag::default() };
             for queue in readable {
                 let id = queue.name.queue_id;
-                let Some(position) = self.state.positions.get(group, &topic.config.name, id) else { continue };
+                let Some(position) = self.state.positions.get(group, &topic.config.name, id) else {
+                    continue;
+                };
                 let position = position.clamp(queue.min, queue.end);
                 let given = self.statistics.given_up_to(group, &topic.config.name, id);
                 let given = given.unwrap_or(position).clamp(position, queue.end);
@@ -121,7 +123,9 @@ impl Broker {
         let (mut first, mut on_disk) = (None, Vec::new());
         for &(queue, offset) in from.iter().filter(|(queue, offset)| *offset < queue.end) {
             match queue.unit(offset) {
-                Some(unit) => first = first.into_iter().chain([(unit.log_offset, queue, offset)]).min_by_key(|f| f.0),
+                Some(unit) => {
+                    first = first.into_iter().chain([(unit.log_offset, queue, offset)]).min_by_key(|f| f.0)
+                }
                 None => on_disk.push(self.time_of(queue, offset)),
             }
         }
@@ -161,7 +165,6 @@ impl Broker {
                 (traffic.messages > 0).then_some(Stored { topic, kind, traffic })
             })
         });
-        let (producers, consumers) = self.clients.kinds();
         let with_position = self.state.positions.pairs().map(|(group, _)| &**group);
         let groups: BTreeSet<&str> = with_position.chain(self.clients.consumer_groups()).collect();
         Measures {
@@ -174,8 +177,8 @@ impl Broker {
             stored: stored.collect(),
             delivered: self.statistics.delivered().collect(),
             lags: Vec::new(),
-            producers,
-            consumers,
+            producers: self.clients.producer_kinds(),
+            consumers: self.clients.consumer_kinds(),
             pending_sends: self.pending.sends.len(),
             pending_bytes: self.pending.bytes,
             held_pulls: self.held.len(),

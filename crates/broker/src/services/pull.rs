@@ -47,7 +47,7 @@ impl Broker {
             self.commit_on_the_way(now, &pull, offset);
         }
         let queue = self.known_queue(&pull.queue)?;
-        let (min, end, id) = (queue.min, queue.end, queue.name.queue_id);
+        let (min, end) = (queue.min, queue.end);
         let offset = match u64::try_from(pull.offset) {
             Ok(offset) if offset < min.get() => return Ok(Some(moved(min, end, min))),
             Ok(offset) if offset > end.get() => return Ok(Some(moved(min, end, end))),
@@ -76,6 +76,7 @@ impl Broker {
     ) -> Answer {
         let queue = self.known_queue(&pull.queue)?;
         let (name, min, end, recent_from) = (queue.name.clone(), queue.min, queue.end, queue.recent_from());
+        let id = name.queue_id;
         let committed = self.committed();
         if offset < recent_from {
             let job = ReadJob::Queue {
@@ -162,7 +163,8 @@ impl Broker {
 
     fn check_pull(&self, pull: &PullRequest) -> Result<TagFilter, Reply> {
         if self.options.permission & PERM_READ == 0 {
-            let remark = format!("the broker serves no messages (brokerPermission={})", self.options.permission);
+            let remark =
+                format!("the broker serves no messages (brokerPermission={})", self.options.permission);
             return Err(Reply::error(response::NO_PERMISSION, remark));
         }
         let Some(topic) = self.state.topics.get(&pull.queue.topic) else {

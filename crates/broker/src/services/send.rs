@@ -22,7 +22,8 @@ impl Broker {
     ) -> Answer {
         self.check_writable()?;
         if self.options.permission & PERM_WRITE == 0 {
-            let cause = format!("the broker takes no messages (brokerPermission={})", self.options.permission);
+            let cause =
+                format!("the broker takes no messages (brokerPermission={})", self.options.permission);
             return Err(not_stored(response::NO_PERMISSION, &cause));
         }
         if self.pending.bytes + request.len() > self.options.pending_bytes && !self.pending.sends.is_empty() {

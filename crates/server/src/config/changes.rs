@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn what_differs_is_a_change() {
-        let text = "brokerPermission=4\nautoCreateTopicEnable=true\nlistenPort=10911\nmaxMessageSize = 1MiB\n";
+        let text =
+            "brokerPermission=4\nautoCreateTopicEnable=true\nlistenPort=10911\nmaxMessageSize = 1MiB\n";
         let expected = [("maxMessageSize", "4194304", "1048576"), ("brokerPermission", "6", "4")];
         let expected: Vec<_> = expected.map(|(k, b, v)| (k, b.to_owned(), v.to_owned())).into();
         assert_eq!(changes(text), Ok(expected));

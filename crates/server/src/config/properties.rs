@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn what_java_reads_is_read() {
-        let text = "# comment\n\n! another\n a = 1 \nb:2\nc 3\nd\ne=\r\nf=x\\\n   y\\\n  z\ng=\\u4f60\\=\\\\\n";
+        let text =
+            "# comment\n\n! another\n a = 1 \nb:2\nc 3\nd\ne=\r\nf=x\\\n   y\\\n  z\ng=\\u4f60\\=\\\\\n";
         let expected = [
             (4, "a", "1"),
             (5, "b", "2"),
@@ -129,7 +130,8 @@ mod tests {
 
     #[test]
     fn anything_is_read_without_a_panic() {
-        for text in ["\\", "=", "a=\\u12", "a=\\uzzzz", "\\\n\\\n", "a\\", "\u{feff}a=1", ":::", "a=\\ud800"] {
+        for text in ["\\", "=", "a=\\u12", "a=\\uzzzz", "\\\n\\\n", "a\\", "\u{feff}a=1", ":::", "a=\\ud800"]
+        {
             parse(text);
         }
     }

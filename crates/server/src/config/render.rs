@@ -33,7 +33,10 @@ Settings come from, each winning over the ones before it:
 2. configuration files, `--config FILE` (`-c FILE`), any number of them. A file called `*.toml` is TOML; `*.conf` and `*.properties` are
    RocketMQ's format, so its `broker.conf` and `namesrv.conf` work as they are; any other file is what it looks like. In a file
    whose name begins with `namesrv`, or under `--role namesrv`, RocketMQ's `listenPort` is the name server's;
-3. the command line: `--set key=value`, and `-n ADDR`, `--data DIR`, `--role ROLE`, which are short for three of them.
+3. what was changed at run time, with `mqadmin updateBrokerConfig` (UPDATE_BROKER_CONFIG). All of a request is changed or none. It is
+   kept in `settings.overrides` in the data directory and shown at start; to undo it, stop the server and remove the line;
+4. the command line: `--set key=value`, and `-n ADDR`, `--data DIR`, `--role ROLE`, which are short for three of them. A
+   setting given there cannot be changed at run time, since the next start would undo the change.
 
 A wrong value, and an unknown key in TOML or on the command line, keep the server from starting. RocketMQ skips unknown keys
 in its files; there they are one warning each, with the nearest key that exists. Keys of RocketMQ that have no effect
@@ -62,7 +65,9 @@ pub fn markdown() -> String {
     for fixed in FIXED {
         let _ = writeln!(out, "| `{}` | `{}` | {} |", fixed.key, fixed.value, fixed.reason);
     }
-    out.push_str("\n## Keys without effect\n\nAll others that RocketMQ 5.5 has.\n\n| because | keys |\n|---|---|\n");
+    out.push_str(
+        "\n## Keys without effect\n\nAll others that RocketMQ 5.5 has.\n\n| because | keys |\n|---|---|\n",
+    );
     for group in GROUPS {
         let keys: Vec<_> = group.keys().map(|key| format!("`{key}`")).collect();
         let _ = writeln!(out, "| {} | {} |", group.reason, keys.join(" "));

@@ -196,22 +196,42 @@ fn own(page: &mut Page, node: &Node, measures: &Measures, telemetry: &Telemetry)
         [(none, &telemetry.commits)],
     );
     let gauges: [(&'static str, &str, f64); 12] = [
-        ("steadfast_start_time_seconds", "When the process started; it changes with a restart.", node.started),
-        ("steadfast_raft_term", "Term of the Raft group; it grows with every start.", as_f64(measures.term.get())),
+        (
+            "steadfast_start_time_seconds",
+            "When the process started; it changes with a restart.",
+            node.started,
+        ),
+        (
+            "steadfast_raft_term",
+            "Term of the Raft group; it grows with every start.",
+            as_f64(measures.term.get()),
+        ),
         ("steadfast_leading", "Whether the broker takes messages.", flag(measures.leading)),
-        ("steadfast_poisoned", "Whether a write failed, so that nothing is written until a restart.", flag(measures.poisoned)),
+        (
+            "steadfast_poisoned",
+            "Whether a write failed, so that nothing is written until a restart.",
+            flag(measures.poisoned),
+        ),
         ("steadfast_disk_full", "Whether the disk has no space ahead of the log.", flag(measures.disk_full)),
         ("steadfast_connections", "Connections of clients.", telemetry.connections.load(Relaxed) as f64),
         ("steadfast_registered_name_servers", "Name servers that know the broker.", node.registered as f64),
         ("steadfast_held_pulls", "Pulls that wait for a message.", measures.held_pulls as f64),
-        ("steadfast_pending_bytes", "Bytes of messages that wait to be written.", measures.pending_bytes as f64),
+        (
+            "steadfast_pending_bytes",
+            "Bytes of messages that wait to be written.",
+            measures.pending_bytes as f64,
+        ),
         ("steadfast_log_end_bytes", "End of the committed log.", as_f64(measures.committed.get())),
         (
             "steadfast_checkpoint_behind_bytes",
             "Bytes of log that a start would read again.",
             as_f64(measures.committed.get().saturating_sub(measures.checkpointed.get())),
         ),
-        ("steadfast_log_unsynced_bytes", "Bytes of log that a power cut would take.", as_f64(telemetry.unsynced())),
+        (
+            "steadfast_log_unsynced_bytes",
+            "Bytes of log that a power cut would take.",
+            as_f64(telemetry.unsynced()),
+        ),
     ];
     for (name, help, value) in gauges {
         page.single(name, Gauge, help, value);

@@ -18,7 +18,7 @@ fn shown(client: &mut Client, key: &str) -> String {
     let answer = client.ask(request::GET_BROKER_CONFIG, ExtFields::default(), &[]);
     assert_eq!(answer.code(), 0);
     assert!(answer.header.ext.get("version").is_some());
-    let text = String::from_utf8(answer.body.to_vec()).unwrap();
+    let text = String::from_utf8(answer.body.to_vec()).expect("UTF-8");
     let mut values = text.lines().filter_map(|line| line.split_once('=')).filter(|(k, _)| *k == key);
     let value = values.next().unwrap_or_else(|| panic!("no {key} in:\n{text}")).1.to_owned();
     assert!(values.next().is_none(), "{key} is there twice");
@@ -48,7 +48,11 @@ fn a_change_applies_at_once_and_outlives_a_restart() {
     server.kill();
 
     let server = Server::start(dir.path(), &[]);
-    assert!(server.banner.contains("brokerPermission=4, maxMessageSize=1024 (at run time"), "{}", server.banner);
+    assert!(
+        server.banner.contains("brokerPermission=4, maxMessageSize=1024 (at run time"),
+        "{}",
+        server.banner
+    );
     let mut client = Client::connect(server.broker());
     assert_eq!(client.send("t", b"x").code(), response::NO_PERMISSION);
     assert_eq!(update(&mut client, "brokerPermission=6").code(), 0);
@@ -76,7 +80,10 @@ fn all_or_none_is_changed_and_every_refusal_says_why() {
         assert_eq!(answer.code(), code, "{line}: {answer:?}");
         assert!(answer.remark().contains(part), "{part} not in {answer:?}");
     }
-    assert_eq!(client.ask(request::UPDATE_BROKER_CONFIG, ExtFields::default(), b"\xff=1").code(), response::INVALID_PARAMETER);
+    assert_eq!(
+        client.ask(request::UPDATE_BROKER_CONFIG, ExtFields::default(), b"\xff=1").code(),
+        response::INVALID_PARAMETER
+    );
     assert_eq!(shown(&mut client, "brokerPermission"), "6");
     assert!(!dir.path().join("settings.overrides").exists(), "nothing was kept");
     // A tool may send what it has read.

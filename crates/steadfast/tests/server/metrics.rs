@@ -51,16 +51,32 @@ fn a_scrape_equals_the_traffic() {
     assert_eq!(status, "HTTP/1.1 200 OK");
     let of_group = &["topic=\"t\"", "consumer_group=\"test\"", "is_retry=\"false\""];
     for (name, labels, expected) in [
-        ("rocketmq_messages_in_total", &["topic=\"t\"", "message_type=\"normal\"", "is_system=\"false\""][..], 50.0),
+        (
+            "rocketmq_messages_in_total",
+            &["topic=\"t\"", "message_type=\"normal\"", "is_system=\"false\""][..],
+            50.0,
+        ),
         ("rocketmq_messages_out_total", of_group, 32.0),
         ("rocketmq_throughput_out_total", of_group, pulled.body.len() as f64),
         ("rocketmq_consumer_lag_messages", of_group, 40.0),
         ("rocketmq_consumer_inflight_messages", of_group, 32.0),
         ("rocketmq_consumer_ready_messages", of_group, 8.0),
         ("rocketmq_broker_permission", &["cluster=\"DefaultCluster\"", "node_id=\"broker-a\""], 6.0),
-        ("rocketmq_rpc_latency_milliseconds_count", &["request_code=\"send_message_v2\"", "response_code=\"success\""], 50.0),
-        ("rocketmq_rpc_latency_milliseconds_count", &["request_code=\"send_message_v2\"", "response_code=\"message_illegal\""], 1.0),
-        ("rocketmq_rpc_latency_milliseconds_count", &["request_code=\"pull_message\"", "is_long_polling=\"false\""], 1.0),
+        (
+            "rocketmq_rpc_latency_milliseconds_count",
+            &["request_code=\"send_message_v2\"", "response_code=\"success\""],
+            50.0,
+        ),
+        (
+            "rocketmq_rpc_latency_milliseconds_count",
+            &["request_code=\"send_message_v2\"", "response_code=\"message_illegal\""],
+            1.0,
+        ),
+        (
+            "rocketmq_rpc_latency_milliseconds_count",
+            &["request_code=\"pull_message\"", "is_long_polling=\"false\""],
+            1.0,
+        ),
         ("steadfast_connections", &[], 1.0),
         ("steadfast_leading", &[], 1.0),
         ("steadfast_poisoned", &[], 0.0),
@@ -119,7 +135,8 @@ fn probes_tell_who_can_be_used() {
     assert!(body.contains("no name server knows"), "{body}");
     assert_eq!(broker.page("/healthz").0, "HTTP/1.1 200 OK");
     let elsewhere = tempfile::tempdir().unwrap();
-    let _namesrv = Server::start(elsewhere.path(), &["role=namesrv", &format!("namesrvPort={}", addr.port())]);
+    let _namesrv =
+        Server::start(elsewhere.path(), &["role=namesrv", &format!("namesrvPort={}", addr.port())]);
     until("it is registered", || broker.page("/readyz").1 == "ready\n");
 }
 
@@ -183,12 +200,15 @@ fn the_dashboard_shows_what_is_served() {
     let shown: BTreeSet<&str> = names(&dashboard).collect();
     for name in &shown {
         let is_served = families.iter().any(|(family, kind)| {
-            name == family || (*kind == "histogram" && name.strip_prefix(family).is_some_and(|s| ["_bucket", "_count", "_sum"].contains(&s)))
+            name == family
+                || (*kind == "histogram"
+                    && name.strip_prefix(family).is_some_and(|s| ["_bucket", "_count", "_sum"].contains(&s)))
         });
         assert!(is_served, "the dashboard shows {name}, which is not served");
     }
     // What the broker counts is shown, but for what says nothing on a picture.
-    let not_shown = ["rocketmq_storage_dispatch_behind_bytes", "steadfast_raft_term", "steadfast_log_end_bytes"];
+    let not_shown =
+        ["rocketmq_storage_dispatch_behind_bytes", "steadfast_raft_term", "steadfast_log_end_bytes"];
     for (family, _) in families {
         let is_shown = shown.iter().any(|name| name.starts_with(family));
         assert_eq!(is_shown, !not_shown.contains(&family), "{family}");

@@ -149,7 +149,8 @@ impl Server {
                 }
                 ["name", "server", addr] => self.namesrv = addr.parse().ok(),
                 ["metrics", url, ..] => {
-                    self.pages = url.trim_start_matches("http://").split('/').next().and_then(|a| a.parse().ok());
+                    self.pages =
+                        url.trim_start_matches("http://").split('/').next().and_then(|a| a.parse().ok());
                 }
                 _ => {}
             }

@@ -49,7 +49,7 @@ transientStorePoolEnable=false
 /// The binary with a configuration file and nothing else that a test would set.
 fn with_file(dir: &Path, name: &str, text: &str) -> Command {
     let file = dir.join(name);
-    fs::write(&file, text).unwrap();
+    fs::write(&file, text).expect("a file");
     let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
     command.arg("server").arg("-c").arg(file).env_remove("NAMESRV_ADDR");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -103,8 +103,8 @@ fn keys_of_rocketmqs_guides_are_taken_or_warned_of_once() {
         let (key, _) = line.split_once('=').unwrap();
         let warnings = log.lines().filter(|line| line.contains(&format!(": {key} "))).count();
         let taken = ["autoCreateTopicEnable", "defaultTopicQueueNums", "mapedFileSizeCommitLog"];
-        let taken =
-            taken.contains(&key) || ["maxMessageSize", "brokerPermission", "longPollingEnable"].contains(&key);
+        let taken = taken.contains(&key)
+            || ["maxMessageSize", "brokerPermission", "longPollingEnable"].contains(&key);
         assert_eq!(warnings, usize::from(!taken), "{key} in:\n{log}");
     }
     assert!(log.contains("checkTransactionMessageEnable is no setting and was skipped"), "{log}");

@@ -80,12 +80,31 @@ fn sigterm_under_load_loses_no_acknowledged_message() {
 }
 
 #[test]
+fn logs_can_be_read_by_machines() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    command.args(["--log-format", "json", "--set", "haListenPort=1"]);
+    let server = Server::spawn(command);
+    let log = server.log();
+    assert!(!log.is_empty());
+    for line in log.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert!(event["timestamp"].is_string() && event["level"].is_string(), "{line}");
+    }
+    let warning = log.lines().find(|line| line.contains("haListenPort has no effect")).unwrap();
+    assert!(warning.contains("\"level\":\"WARN\""), "{warning}");
+}
+
+#[test]
 fn the_help_teaches() {
     let steadfast = || Command::new(env!("CARGO_BIN_EXE_steadfast"));
     for (args, part) in [
         (&["--help"][..], "Examples:"),
         (&["server", "--help"], "--set <KEY=VALUE>"),
-        (&["server", "--help-config=markdown"], "| `flushDiskType` | SYNC_FLUSH or ASYNC_FLUSH | `SYNC_FLUSH` |"),
+        (
+            &["server", "--help-config=markdown"],
+            "| `flushDiskType` | SYNC_FLUSH or ASYNC_FLUSH | `SYNC_FLUSH` |",
+        ),
         (&["server", "--help-config"], "flushDiskType  (SYNC_FLUSH or ASYNC_FLUSH; default SYNC_FLUSH)"),
         (&["--version"], "steadfast 0."),
     ] {
