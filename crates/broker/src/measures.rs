@@ -112,6 +112,8 @@ pub struct Measures {
     pub stored: Vec<Stored>,
     /// Messages that were given to consumers.
     pub delivered: Vec<Delivered>,
+    /// Milliseconds since the oldest message was stored; None if there is none, or it cannot be read.
+    pub oldest: Option<u64>,
     /// Consumer groups.
     pub lags: Vec<Lag>,
     /// Connected producers.

@@ -90,12 +90,16 @@ fn ages_are_told_of_messages_that_are_on_disk_alone() {
         node.send("t", 1, &"x".repeat(200), "");
         node.ticks += 1;
     }
+    assert_eq!(node.measure().oldest, Some(200));
     // Queue 1 is behind a little, queue 0 at its 51st message, long out of memory.
     node.commit(GROUP, "t", 0, 50);
     node.commit(GROUP, "t", 1, 190);
     let measures = node.measure();
     let Lag { messages, latency, .. } = lag(&measures);
     assert_eq!((*messages, *latency), (150 + 10, Some(150)));
+    assert_eq!(measures.oldest, Some(200));
+    node.ticks += 5;
+    assert_eq!(node.measure().oldest, Some(205), "it is remembered");
     let measures = node.restart().measure();
     assert_eq!(lag(&measures).messages, 160, "lag is there after a restart");
 }
@@ -109,4 +113,5 @@ fn waiting_pulls_and_failed_writes_are_told() {
     node.input(Input::WriteFailed("the disk is gone".to_owned()));
     let measures = node.measure();
     assert!(measures.poisoned && !measures.leading);
+    assert_eq!(Node::new().measure().oldest, None, "there is no message");
 }

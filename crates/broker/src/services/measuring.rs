@@ -2,6 +2,7 @@
 //! wait for the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use steadfast_store::unit::Unit;
 use steadfast_types::record::StoredMessage;
@@ -11,7 +12,7 @@ use super::reads::ReadPurpose;
 use crate::broker::{Broker, Out, Phase};
 use crate::io::{Effect, Now, ReadJob, ReadResult};
 use crate::measures::{Lag, Measures, MessageKind, Stored, Traffic};
-use crate::state::Queue;
+use crate::state::{Queue, Topic};
 
 /// Most reads for one answer; ages beyond are not told.
 const READS_MAX: usize = 512;
@@ -20,13 +21,20 @@ const READS_MAX: usize = 512;
 #[derive(Debug, Default)]
 pub(crate) struct Measuring {
     by_number: BTreeMap<u64, UnderWay>,
+    /// When the oldest message was stored, and the beginnings of the queues for which that holds.
+    oldest: Option<(Beginnings, Timestamp)>,
 }
+
+/// The number of queues with messages and the sum of their first offsets: changes when messages are removed.
+type Beginnings = (usize, u64);
 
 #[derive(Debug)]
 struct UnderWay {
     measures: Box<Measures>,
     reads: usize,
     now: Timestamp,
+    /// As they were when it was asked for.
+    beginnings: Beginnings,
 }
 
 /// An age in an answer.
@@ -34,28 +42,31 @@ struct UnderWay {
 pub(crate) struct AgeOf {
     /// Which answer.
     number: u64,
-    /// Which of its lags.
-    lag: usize,
     age: Age,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Age {
-    /// Of the oldest message that is not processed.
-    Latency,
+    /// Of the oldest message that is not processed, for one of the lags.
+    Latency(usize),
     /// Of the oldest one that was not given out.
-    Queueing,
+    Queueing(usize),
+    /// Of the oldest one there is.
+    Oldest,
 }
 
-impl Lag {
+impl Measures {
     /// The message of this age was stored then; the oldest of several counts.
     fn note(&mut self, age: Age, stored: Timestamp, now: Timestamp) {
         let millis = now.get().saturating_sub(stored.get());
         let slot = match age {
-            Age::Latency => &mut self.latency,
-            Age::Queueing => &mut self.queueing,
+            Age::Latency(lag) => self.lags.get_mut(lag).map(|lag| &mut lag.latency),
+            Age::Queueing(lag) => self.lags.get_mut(lag).map(|lag| &mut lag.queueing),
+            Age::Oldest => Some(&mut self.oldest),
         };
-        *slot = Some(slot.map_or(millis, |known| known.max(millis)));
+        if let Some(slot) = slot {
+            *slot = Some(slot.map_or(millis, |known| known.max(millis)));
+        }
     }
 }
 
@@ -64,62 +75,90 @@ impl Broker {
     pub(crate) fn measure(&mut self, now: Now, number: u64, out: &mut Out<'_>) {
         let mut measures = self.figures();
         let mut reads = Vec::new();
+        let mut ask = |measures: &mut Measures, age: Age, oldest: Oldest| match oldest {
+            Oldest::None => {}
+            Oldest::Stored(time) => measures.note(age, time, now.wall),
+            Oldest::OnDisk(jobs) if reads.len() + jobs.len() > READS_MAX => {}
+            Oldest::OnDisk(jobs) => reads.extend(jobs.into_iter().map(|job| (AgeOf { number, age }, job))),
+        };
+        let (beginnings, oldest) = self.oldest_kept();
+        ask(&mut measures, Age::Oldest, oldest);
         for (group, topic) in self.state.positions.pairs() {
             let Some(topic) = self.state.topics.get(topic) else { continue };
-            let readable = &topic.queues[..(topic.config.read_queues as usize).min(topic.queues.len())];
-            let (mut unprocessed, mut not_given) = (Vec::new(), Vec::new());
-            let mut lag = Lag { topic: topic.config.name.clone(), group: group.clone(), ..Lag::default() };
-            for queue in readable {
-                let id = queue.name.queue_id;
-                let Some(position) = self.state.positions.get(group, &topic.config.name, id) else {
-                    continue;
-                };
-                let position = position.clamp(queue.min, queue.end);
-                let given = self.statistics.given_up_to(group, &topic.config.name, id);
-                let given = given.unwrap_or(position).clamp(position, queue.end);
-                lag.messages += queue.end.get() - position.get();
-                lag.inflight += given.get() - position.get();
-                unprocessed.push((queue, position));
-                not_given.push((queue, given));
-            }
-            for (age, from) in [(Age::Latency, unprocessed), (Age::Queueing, not_given)] {
-                let age_of = AgeOf { number, lag: measures.lags.len(), age };
-                match self.oldest(&from) {
-                    Oldest::None => lag.note(age, now.wall, now.wall),
-                    Oldest::Stored(time) => lag.note(age, time, now.wall),
-                    Oldest::OnDisk(jobs) if reads.len() + jobs.len() > READS_MAX => {}
-                    Oldest::OnDisk(jobs) => reads.extend(jobs.into_iter().map(|job| (age_of, job))),
-                }
-            }
+            let (lag, unprocessed, not_given) = self.lag(group, topic);
+            let at = measures.lags.len();
             measures.lags.push(lag);
+            ask(&mut measures, Age::Latency(at), self.oldest(&unprocessed));
+            ask(&mut measures, Age::Queueing(at), self.oldest(&not_given));
         }
         if reads.is_empty() {
             return out(Effect::Measured(number, Box::new(measures)));
         }
-        let under_way = UnderWay { measures: Box::new(measures), reads: reads.len(), now: now.wall };
+        let under_way =
+            UnderWay { measures: Box::new(measures), reads: reads.len(), now: now.wall, beginnings };
         self.measuring.by_number.insert(number, under_way);
         for (age, job) in reads {
             self.read(ReadPurpose::Age(age), job, out);
         }
     }
 
+    /// How far a group is behind, and for each of its queues the first offset that it has not processed and the first
+    /// that it was not given.
+    fn lag<'a>(&'a self, group: &Arc<str>, topic: &'a Topic) -> (Lag, Vec<Place<'a>>, Vec<Place<'a>>) {
+        let name = &topic.config.name;
+        let readable = &topic.queues[..(topic.config.read_queues as usize).min(topic.queues.len())];
+        let (mut unprocessed, mut not_given) = (Vec::new(), Vec::new());
+        let mut lag = Lag { topic: name.clone(), group: group.clone(), ..Lag::default() };
+        for queue in readable {
+            let id = queue.name.queue_id;
+            let Some(position) = self.state.positions.get(group, name, id) else { continue };
+            let position = position.clamp(queue.min, queue.end);
+            let given = self.statistics.given_up_to(group, name, id);
+            let given = given.unwrap_or(position).clamp(position, queue.end);
+            lag.messages += queue.end.get() - position.get();
+            lag.inflight += given.get() - position.get();
+            unprocessed.push((queue, position));
+            not_given.push((queue, given));
+        }
+        // Nothing waits, unless the messages say otherwise.
+        let waits = |messages: u64| (messages == 0).then_some(0);
+        (lag.latency, lag.queueing) = (waits(lag.messages), waits(lag.messages - lag.inflight));
+        (lag, unprocessed, not_given)
+    }
+
+    /// The oldest message of all; its time is remembered, since finding it may take many reads.
+    fn oldest_kept(&self) -> (Beginnings, Oldest) {
+        let queues = self.state.topics.iter().flat_map(|topic| &topic.queues);
+        let kept: Vec<Place<'_>> =
+            queues.filter(|queue| queue.min < queue.end).map(|queue| (queue, queue.min)).collect();
+        let beginnings = (kept.len(), kept.iter().map(|(_, min)| min.get()).sum());
+        match self.measuring.oldest {
+            Some((of, time)) if of == beginnings => (beginnings, Oldest::Stored(time)),
+            _ => (beginnings, self.oldest(&kept)),
+        }
+    }
+
     /// A message's store time was read for an answer.
     pub(super) fn age_read(&mut self, of: AgeOf, result: &ReadResult, out: &mut Out<'_>) {
         let Some(under_way) = self.measuring.by_number.get_mut(&of.number) else { return };
-        if let (ReadResult::Number(time), Some(lag)) = (result, under_way.measures.lags.get_mut(of.lag)) {
-            lag.note(of.age, Timestamp::new(*time), under_way.now);
+        if let ReadResult::Number(time) = result {
+            under_way.measures.note(of.age, Timestamp::new(*time), under_way.now);
         }
         under_way.reads -= 1;
-        if under_way.reads == 0
-            && let Some(done) = self.measuring.by_number.remove(&of.number)
+        if under_way.reads > 0 {
+            return;
+        }
+        if let Some(UnderWay { measures, now, beginnings, .. }) = self.measuring.by_number.remove(&of.number)
         {
-            out(Effect::Measured(of.number, done.measures));
+            let oldest = measures.oldest.map(|age| Timestamp::new(now.get().saturating_sub(age)));
+            self.measuring.oldest = oldest.map(|time| (beginnings, time));
+            out(Effect::Measured(of.number, measures));
         }
     }
 
     /// The oldest of the messages at or after these offsets. Stamps ascend with the log, so it is the one with the
     /// lowest log offset; where that is not in memory, it is one of those that are not either.
-    fn oldest(&self, from: &[(&Queue, QueueOffset)]) -> Oldest {
+    fn oldest(&self, from: &[Place<'_>]) -> Oldest {
         let (mut first, mut on_disk) = (None, Vec::new());
         for &(queue, offset) in from.iter().filter(|(queue, offset)| *offset < queue.end) {
             match queue.unit(offset) {
@@ -176,6 +215,7 @@ impl Broker {
             groups: groups.len(),
             stored: stored.collect(),
             delivered: self.statistics.delivered().collect(),
+            oldest: None,
             lags: Vec::new(),
             producers: self.clients.producer_kinds(),
             consumers: self.clients.consumer_kinds(),
@@ -190,6 +230,9 @@ impl Broker {
         }
     }
 }
+
+/// A queue and an offset in it.
+type Place<'a> = (&'a Queue, QueueOffset);
 
 /// Where the oldest of some messages is.
 enum Oldest {

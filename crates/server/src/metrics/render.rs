@@ -147,6 +147,12 @@ fn storage(page: &mut Page, measures: &Measures, telemetry: &Telemetry) {
     let behind = measures.proposed.get().saturating_sub(measures.committed.get());
     page.family("rocketmq_storage_size_bytes", Gauge, "Bytes of the log.")
         .sample(&[("storage_type", "local"), ("storage_medium", "disk")], measures.committed);
+    let mut family = page.family(
+        "rocketmq_storage_message_reserve_time_milliseconds",
+        Gauge,
+        "Time since the oldest message was stored; absent if there is none, or it cannot be read.",
+    );
+    measures.oldest.into_iter().for_each(|age| family.sample(&[], age));
     page.single(
         "rocketmq_storage_flush_behind_bytes",
         Gauge,
