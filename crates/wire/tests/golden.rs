@@ -269,6 +269,20 @@ fn the_cpp_heartbeat_reads_in_spite_of_its_types() {
     assert_eq!(group.subscription_data_set[0].expression_type, None);
 }
 
+/// The Go client quotes the hash codes of the tags.
+#[test]
+fn the_subscription_of_a_go_client_to_tags_reads() {
+    let sent = br#"{"clientID":"go","producerDataSet":[],"consumerDataSet":[{"groupName":"g",
+        "consumeType":"CONSUME_PASSIVELY","messageModel":"CLUSTERING","consumeFromWhere":"CONSUME_FROM_FIRST_OFFSET",
+        "subscriptionDataSet":[{"classFilterMode":false,"topic":"t","subString":"paid || lost",
+        "tagsSet":["lost","paid"],"codeSet":["3327780","3433164"],"subVersion":1,"expressionType":"TAG"}]}]}"#;
+    let heartbeat = body::HeartbeatData::decode(sent).unwrap();
+    let subscription = &heartbeat.consumer_data_set[0].subscription_data_set[0];
+    assert_eq!(Vec::from_iter(&subscription.code_set), [&3327780, &3433164]);
+    let wide = String::from_utf8_lossy(sent).replace("3327780", "33277800000");
+    assert!(body::HeartbeatData::decode(wide.as_bytes()).is_err(), "no hash code is that wide");
+}
+
 #[test]
 fn every_batch_reads_and_is_written_the_same() {
     let mut records = 0;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::lenient::{named_enum, number, or_default};
+use super::lenient::{named_enum, number, numbers, or_default};
 
 /// A queue of a topic on one broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -110,7 +110,7 @@ pub struct SubscriptionData {
     /// Filter by a Java class; long dead.
     pub class_filter_mode: bool,
     /// Java hash codes of the tags.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "numbers")]
     pub code_set: BTreeSet<i32>,
     /// `TAG` or `SQL92`; `None` means `TAG`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,6 @@
 //! Field readers for what peers send besides the documented type.
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
@@ -16,6 +17,19 @@ where
 /// Reads a number that may be quoted, as the C++ client does; `null` is zero.
 pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     deserializer.deserialize_any(Number)
+}
+
+/// Reads a set of numbers that may be quoted, as the Go client does; `null` is none.
+pub(super) fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<i32>, D::Error> {
+    #[derive(serde::Deserialize)]
+    struct Quotable(#[serde(deserialize_with = "number")] i64);
+
+    let numbers: Vec<Quotable> = or_default(deserializer)?;
+    let narrow = |Quotable(number): Quotable| {
+        i32::try_from(number)
+            .map_err(|_| D::Error::invalid_value(Unexpected::Signed(number), &"a 32-bit integer"))
+    };
+    numbers.into_iter().map(narrow).collect()
 }
 
 struct Number;
