@@ -10,13 +10,14 @@ import java.util.Map;
 import java.util.stream.Collectors;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.message.Message;
-import org.apache.rocketmq.remoting.protocol.route.BrokerData;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.api.parallel.Execution;
 
 /** The commands an operator uses every day, with the official mqadmin. */
+@Tag("newest-tools")
 class AdminTest {
     @RegisterExtension
     static final Server server = new Server();
@@ -30,10 +31,10 @@ class AdminTest {
 
     @BeforeEach
     void lookUpTheBroker() throws Exception {
-        BrokerData data = Clients.broker(clients.admin());
-        cluster = data.getCluster();
-        broker = data.getBrokerName();
-        address = data.getBrokerAddrs().get(0L);
+        Broker described = Broker.of(clients.admin());
+        cluster = described.cluster;
+        broker = described.name;
+        address = described.address;
     }
 
     @Test

@@ -27,7 +27,12 @@ final class ChildJvm {
     }
 
     static ChildJvm start(Class<?> main, Collection<String> args) throws IOException {
-        Path home = Path.of("target", "home").toAbsolutePath();
+        return start(Path.of("").toAbsolutePath(), main, args);
+    }
+
+    /** With another current directory than ours. */
+    static ChildJvm start(Path directory, Class<?> main, Collection<String> args) throws IOException {
+        Path home = Path.of(System.getProperty("user.home")).toAbsolutePath();
         Files.createDirectories(home);
         List<String> command = new ArrayList<>(List.of(
                 Path.of(System.getProperty("java.home"), "bin", "java").toString(),
@@ -39,7 +44,7 @@ final class ChildJvm {
                 "-cp", System.getProperty("java.class.path"),
                 main.getName()));
         command.addAll(args);
-        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        Process process = new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true).start();
         Runtime.getRuntime().addShutdownHook(new Thread(process::destroyForcibly));
         return new ChildJvm(process);
     }
@@ -53,6 +58,16 @@ final class ChildJvm {
         } catch (IOException ended) {
             // The process was killed: what it wrote before has been read.
         }
+    }
+
+    /** Gives it a line of input; returns what it prints, up to a line that is {@code end}. */
+    String ask(String line, String end) throws Exception {
+        int asked = lines.size();
+        process.getOutputStream().write((line + "\n").getBytes(StandardCharsets.UTF_8));
+        process.getOutputStream().flush();
+        Wait.until(() -> "an answer to " + line + ": " + output(), () -> lines.subList(asked, lines.size()).contains(end));
+        List<String> answer = lines.subList(asked, lines.size());
+        return String.join("\n", answer.subList(0, answer.indexOf(end)));
     }
 
     /** All that it printed so far. */

@@ -20,9 +20,6 @@ import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
-import org.apache.rocketmq.remoting.protocol.admin.OffsetWrapper;
-import org.apache.rocketmq.remoting.protocol.body.ClusterInfo;
-import org.apache.rocketmq.remoting.protocol.route.BrokerData;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 import org.junit.jupiter.api.extension.AfterEachCallback;
 import org.junit.jupiter.api.extension.ExtensionContext;
@@ -133,18 +130,17 @@ final class Clients implements AfterEachCallback {
     String topic(String name, int queues) throws Exception {
         String topic = unique(name);
         DefaultMQAdminExt admin = admin();
-        BrokerData broker = broker(admin);
         TopicConfig config = new TopicConfig(topic);
         config.setReadQueueNums(queues);
         config.setWriteQueueNums(queues);
-        admin.createAndUpdateTopicConfig(broker.getBrokerAddrs().get(0L), config);
+        admin.createAndUpdateTopicConfig(Broker.of(admin).address, config);
         Wait.until("route of " + topic, () -> hasRoute(admin, topic));
         return topic;
     }
 
     /** The queue with that number of a topic. */
     MessageQueue queue(String topic, int id) throws Exception {
-        return new MessageQueue(topic, broker(admin()).getBrokerName(), id);
+        return new MessageQueue(topic, Broker.of(admin()).name, id);
     }
 
     /** All messages of a topic, queue by queue, each queue in its order. */
@@ -170,7 +166,7 @@ final class Clients implements AfterEachCallback {
 
     /** The position of a group in a queue as the server tells it: the offset of its next message, or -1 if it has none. */
     long committed(String group, MessageQueue queue) throws Exception {
-        OffsetWrapper position = admin().examineConsumeStats(group).getOffsetTable().get(queue);
+        var position = admin().examineConsumeStats(group).getOffsetTable().get(queue);
         return position == null ? -1 : position.getConsumerOffset();
     }
 
@@ -182,19 +178,11 @@ final class Clients implements AfterEachCallback {
         }
     }
 
-    /** The one broker of the server under test. */
-    static BrokerData broker(DefaultMQAdminExt admin) throws Exception {
-        return admin.examineBrokerClusterInfo().getBrokerAddrTable().values().iterator().next();
-    }
-
     /** Waits until the name server knows a broker: from then on producers find a route. */
     static void awaitBroker() throws Exception {
         DefaultMQAdminExt admin = startAdmin();
         try {
-            Wait.until("a broker registered at " + Server.NAMESRV, () -> {
-                ClusterInfo cluster = admin.examineBrokerClusterInfo();
-                return cluster.getBrokerAddrTable() != null && !cluster.getBrokerAddrTable().isEmpty();
-            });
+            Wait.until("a broker registered at " + Server.NAMESRV, () -> Broker.isKnown(admin));
         } finally {
             shutDown(admin::shutdown);
         }

@@ -9,6 +9,7 @@ import java.util.stream.Collectors;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragely;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
@@ -50,17 +51,34 @@ final class ConsumerProcess {
         consumer.setConsumeThreadMax(1);
         consumer.setConsumeMessageBatchMaxSize(Integer.parseInt(settings.getOrDefault("batch", "1")));
         consumer.subscribe(settings.get("topic"), "*");
-        consumer.setMessageQueueListener((topic, all, assigned) -> {
-            if (topic.equals(settings.get("topic"))) {
-                tell("queues", assigned.stream().map(MessageQueue::getQueueId).sorted().map(String::valueOf)
-                        .collect(Collectors.joining(",")));
-            }
-        });
+        consumer.setAllocateMessageQueueStrategy(new TellingStrategy(settings.get("topic")));
         int hang = Integer.parseInt(settings.getOrDefault("hang", "-1"));
         ConsumerProcess application = new ConsumerProcess(hang);
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> application.process(messages));
         Runtime.getRuntime().addShutdownHook(new Thread(consumer::shutdown));
         consumer.start();
+    }
+
+    /** The client's usual way to share the queues, which tells when it gives this consumer others than before. */
+    private static final class TellingStrategy extends AllocateMessageQueueAveragely {
+        private final String topic;
+        private List<MessageQueue> told = List.of();
+
+        private TellingStrategy(String topic) {
+            this.topic = topic;
+        }
+
+        @Override
+        public List<MessageQueue> allocate(
+                String group, String client, List<MessageQueue> all, List<String> clients) {
+            List<MessageQueue> mine = super.allocate(group, client, all, clients);
+            if (!mine.equals(told) && all.stream().allMatch(queue -> queue.getTopic().equals(topic))) {
+                told = mine;
+                tell("queues", mine.stream().map(MessageQueue::getQueueId).sorted().map(String::valueOf)
+                        .collect(Collectors.joining(",")));
+            }
+            return mine;
+        }
     }
 
     private ConsumeConcurrentlyStatus process(List<MessageExt> batch) {

@@ -19,11 +19,13 @@ import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.api.parallel.Execution;
 
 /** Finding messages again by key and by id, with the official mqadmin. */
+@Tag("newest-tools")
 class LookupTest {
     private static final String MESSAGE_ID = "[0-9A-F]{32}|[0-9A-F]{56}";
 

@@ -28,8 +28,6 @@ import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageId;
 import org.apache.rocketmq.common.message.MessageQueue;
-import org.apache.rocketmq.remoting.protocol.ResponseCode;
-import org.apache.rocketmq.remoting.protocol.route.QueueData;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.extension.RegisterExtension;
@@ -37,6 +35,9 @@ import org.junit.jupiter.api.extension.RegisterExtension;
 /** Every way to send, and what the message looks like when it is read back. */
 class SendTest {
     private static final int MAX_BODY = 4 * 1024 * 1024;
+
+    /** The response code of that name. */
+    private static final int MESSAGE_ILLEGAL = 13;
 
     @RegisterExtension
     static final Server server = new Server();
@@ -190,7 +191,7 @@ class SendTest {
         String topic = clients.topic("client-limit", 1);
         Message message = new Message(topic, incompressible(MAX_BODY + 1));
         MQClientException refused = assertThrows(MQClientException.class, () -> clients.producer().send(message));
-        assertEquals(ResponseCode.MESSAGE_ILLEGAL, refused.getResponseCode());
+        assertEquals(MESSAGE_ILLEGAL, refused.getResponseCode());
     }
 
     @Test
@@ -201,7 +202,7 @@ class SendTest {
         producer.setCompressMsgBodyOverHowmuch(Integer.MAX_VALUE);
         Message message = new Message(topic, incompressible(MAX_BODY + 1));
         MQBrokerException refused = assertThrows(MQBrokerException.class, () -> producer.send(message));
-        assertEquals(ResponseCode.MESSAGE_ILLEGAL, refused.getResponseCode());
+        assertEquals(MESSAGE_ILLEGAL, refused.getResponseCode());
 
         // Nothing of it was stored, and the connection is still good.
         assertEquals(0, producer.send(new Message(topic, utf8("small"))).getQueueOffset());
@@ -216,7 +217,7 @@ class SendTest {
 
         DefaultMQAdminExt admin = clients.admin();
         Wait.until("route of " + topic, () -> Clients.hasRoute(admin, topic));
-        QueueData queues = admin.examineTopicRouteInfo(topic).getQueueDatas().get(0);
+        var queues = admin.examineTopicRouteInfo(topic).getQueueDatas().get(0);
         assertEquals(4, queues.getReadQueueNums());
         assertEquals(4, queues.getWriteQueueNums());
         assertEquals(6, queues.getPerm(), "readable and writable");

@@ -7,10 +7,13 @@ import java.net.InetSocketAddress;
 import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Random;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.extension.AfterAllCallback;
 import org.junit.jupiter.api.extension.BeforeAllCallback;
@@ -19,17 +22,23 @@ import org.junit.jupiter.api.extension.ExtensionContext;
 /**
  * The server under test: one process with an empty data directory for each test class.
  *
- * <p>With {@code STEADFAST_BIN} set, that program is started as {@code $STEADFAST_BIN server --data DIR} and must serve
- * RocketMQ's default ports. Without it, but with {@code NAMESRV_ADDR} set, the tests use what runs there already, and
- * those that must stop or kill the server are skipped.
+ * <p>With {@code STEADFAST_BIN} set, that program is started as {@code $STEADFAST_BIN server --data DIR --set KEY=VALUE
+ * …} on free ports. Without it, but with {@code NAMESRV_ADDR} set, the tests use what runs there already, and those that
+ * must stop or kill the server are skipped.
  */
 final class Server implements BeforeAllCallback, AfterAllCallback {
     private static final String BINARY = System.getenv("STEADFAST_BIN");
-    private static final List<Integer> PORTS = List.of(9876, 10911);
-    private static final Path TARGET = Path.of("target").toAbsolutePath();
+    /** Where tests may leave files. */
+    static final Path TARGET = Path.of(System.getProperty("build.directory")).toAbsolutePath();
+
+    /** All servers of a test run have the same ports: that of the name server and that of the broker. */
+    private static final List<Integer> PORTS = freePorts();
 
     /** The name server's address that all clients and commands of the tests use. */
-    static final String NAMESRV = owned() ? "127.0.0.1:9876" : System.getenv("NAMESRV_ADDR");
+    static final String NAMESRV = owned() ? "127.0.0.1:" + PORTS.get(0) : System.getenv("NAMESRV_ADDR");
+
+    /** Apache RocketMQ on a busy machine takes its time. */
+    private static final Duration START = Duration.ofMinutes(4);
 
     private Path data;
     private Path output;
@@ -74,16 +83,17 @@ final class Server implements BeforeAllCallback, AfterAllCallback {
     /** Starts the server on its data directory; returns when clients can use it. */
     void start() throws Exception {
         for (int port : PORTS) {
-            Wait.until("port " + port + " free: another server runs on this machine", () -> !accepts(port));
+            Wait.until("port " + port + " free again", () -> !accepts(port));
         }
-        process = new ProcessBuilder(BINARY, "server", "--data", data.toString())
+        process = new ProcessBuilder(BINARY, "server", "--data", data.toString(),
+                "--set", "bindAddress=127.0.0.1", "--set", "namesrvPort=" + PORTS.get(0), "--set", "listenPort=" + PORTS.get(1))
                 .redirectErrorStream(true)
                 .redirectOutput(ProcessBuilder.Redirect.appendTo(output.toFile()))
                 .start();
         // Only for a test run that is broken off: whoever ends this JVM must not leave a server behind.
         Runtime.getRuntime().addShutdownHook(new Thread(process::destroyForcibly));
         for (int port : PORTS) {
-            Wait.until("server accepts on port " + port + ", see " + output, () -> {
+            Wait.within(START, () -> "server accepts on port " + port + ", see " + output, () -> {
                 if (!process.isAlive()) {
                     throw new AssertionError("the server ended with status " + process.exitValue() + ":\n" + tail());
                 }
@@ -110,6 +120,20 @@ final class Server implements BeforeAllCallback, AfterAllCallback {
     void restart() throws Exception {
         stop();
         start();
+    }
+
+    /**
+     * Below the range from which Linux takes ports for outgoing connections. The broker of Apache RocketMQ also takes the
+     * ports below its own by 2 and above it by 1.
+     */
+    private static List<Integer> freePorts() {
+        Random random = new Random();
+        while (true) {
+            int port = 20_000 + random.nextInt(12_000);
+            if (IntStream.of(port, port + 1, port + 3, port + 4).noneMatch(Server::accepts)) {
+                return List.of(port, port + 3);
+            }
+        }
     }
 
     private static boolean accepts(int port) {

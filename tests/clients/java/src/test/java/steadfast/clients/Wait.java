@@ -17,10 +17,14 @@ final class Wait {
 
     /** {@code what} is asked only on failure, so it may describe how far things came. */
     static void until(Supplier<String> what, Callable<Boolean> condition) throws Exception {
-        long deadline = System.nanoTime() + PATIENCE.toNanos();
+        within(PATIENCE, what, condition);
+    }
+
+    static void within(Duration patience, Supplier<String> what, Callable<Boolean> condition) throws Exception {
+        long deadline = System.nanoTime() + patience.toNanos();
         while (!condition.call()) {
             if (System.nanoTime() > deadline) {
-                throw new AssertionError("not within " + PATIENCE.toSeconds() + " s: " + what.get());
+                throw new AssertionError("not within " + patience.toSeconds() + " s: " + what.get());
             }
             Thread.sleep(POLL_MILLIS);
         }
