@@ -8,7 +8,7 @@ use steadfast_store::log::{Kind, Mark};
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::unit::{KeyEntry, QueueName};
 
-use steadfast_types::topic::{AUTO_CREATE, PERM_INHERIT};
+use steadfast_types::topic::{AUTO_CREATE, PERM_INHERIT, SCHEDULE};
 
 use crate::broker::{Broker, Out, Phase, acknowledge};
 use crate::io::{Effect, Now};
@@ -77,7 +77,11 @@ impl Broker {
                         state.stored[kind as usize].add(traffic);
                         self.statistics.stored.add(traffic);
                     }
-                    if !state.held.is_empty() {
+                    let is_awaited = !state.held.is_empty();
+                    if *queue.topic == *SCHEDULE {
+                        self.state.delays.stored(queue.queue_id, offset, unit.log_offset);
+                    }
+                    if is_awaited {
                         changes.queues.insert(queue);
                     }
                     for hash in keys {
@@ -86,7 +90,10 @@ impl Broker {
                     }
                     self.stretch.messages += 1;
                 }
-                Applied::Control(control) => changes.topics |= self.state.apply(&control),
+                Applied::Control(control) => {
+                    changes.topics |= self.state.apply(&control);
+                    self.deliveries.committed(&control);
+                }
             }
         }
         changes

@@ -8,13 +8,14 @@ use steadfast_store::log::{Mark, Room};
 use steadfast_types::{LogOffset, Term, Timestamp};
 
 use crate::checkpoint::Stretch;
+use crate::clock::Clock;
 use crate::io::{ConnId, Effect, Input, Now, Origin};
 use crate::options::Options;
-use crate::pending::{Ack, InFlight, ParkedSend, Pending, not_stored, unknown};
+use crate::pending::{Ack, Bundle, InFlight, Parked, Pending, not_stored, unknown};
 use crate::recent::{HotTail, RecentKeys};
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::services::{Clients, HeldPulls, Measuring, ReadsUnderWay, Statistics};
+use crate::services::{Clients, Deliveries, HeldPulls, Measuring, ReadsUnderWay, Statistics};
 use crate::state::State;
 use steadfast_wire::code::response;
 
@@ -48,11 +49,13 @@ pub struct Broker {
     pub(crate) applied_term: Term,
     /// Newest store time in the log: stamps never go back, whatever the clock does.
     pub(crate) store_time: Timestamp,
+    /// The time of stamps and of delayed messages.
+    pub(crate) clock: Clock,
     pub(crate) room: Room,
     pub(crate) pending: Pending,
     pub(crate) in_flight: Option<InFlight>,
-    /// Sends that wait until their topic has been made.
-    pub(crate) parked: Vec<ParkedSend>,
+    /// Requests that wait until a topic has been made.
+    pub(crate) parked: Vec<Parked>,
     /// Questions for positions whose update is not durable yet.
     pub(crate) waiting_queries: Vec<(Origin, Request)>,
     pub(crate) hot: HotTail,
@@ -63,6 +66,7 @@ pub struct Broker {
     pub(crate) reads: ReadsUnderWay,
     pub(crate) statistics: Statistics,
     pub(crate) measuring: Measuring,
+    pub(crate) deliveries: Deliveries,
     /// Spreads sends that leave the queue to the broker.
     pub(crate) next_queue: BTreeMap<String, u32>,
 }
@@ -71,6 +75,7 @@ impl Broker {
     /// Handles inputs, then proposes what waits. Effects are emitted as early as possible: dispatch each at
     /// once. Call it first with no inputs, to stand for election.
     pub fn step(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, out: &mut dyn FnMut(Effect)) {
+        self.clock.advance(now, self.store_time);
         for input in inputs {
             self.input(now, input, out);
         }
@@ -80,6 +85,7 @@ impl Broker {
             self.lead(now, out);
         }
         self.expire(now, out);
+        self.deliver(now, out);
         self.propose(now, out);
         self.maybe_checkpoint(now, out);
         self.maybe_stopped(out);
@@ -91,12 +97,20 @@ impl Broker {
         let writes = self.in_flight.as_ref().filter(|f| !f.acks.is_empty()).map(|f| f.since + timeout);
         let pending = self.pending.oldest().map(|since| since + timeout);
         let parked = self.parked.iter().map(|p| p.since + timeout).min();
-        [writes, pending, parked, self.held.deadline(), self.clients.deadline()].into_iter().flatten().min()
+        let deliveries = self.deliveries.deadline().filter(|_| self.phase == Phase::Leading);
+        let others = [self.held.deadline(), self.clients.deadline(), deliveries];
+        others.into_iter().chain([writes, pending, parked]).flatten().min()
     }
 
     /// End of the committed log.
     pub fn committed(&self) -> LogOffset {
         self.applied.end
+    }
+
+    /// The log may not be dropped from here on: the oldest delayed message that waits for its turn lies here or later.
+    /// None if there is none.
+    pub fn delayed_from(&self) -> Option<LogOffset> {
+        self.state.delayed_from()
     }
 
     fn input(&mut self, now: Now, input: Input, out: &mut Out<'_>) {
@@ -161,6 +175,17 @@ impl Broker {
                 reply(origin, not_stored(code, cause), out);
             }
         }
+        while let Some(bundle) = self.pending.pop_bundle() {
+            self.abandon(bundle, (code, cause), out);
+        }
+    }
+
+    /// Gives up a bundle that was not proposed: nothing of it is stored.
+    pub(crate) fn abandon(&mut self, bundle: Bundle, (code, cause): (i32, &str), out: &mut Out<'_>) {
+        bundle.controls.iter().for_each(|control| self.deliveries.abandoned(control, bundle.since));
+        if let Some(origin) = bundle.origin {
+            reply(origin, not_stored(code, cause), out);
+        }
     }
 
     /// Answers the sends that were not proposed yet.
@@ -168,7 +193,7 @@ impl Broker {
         while let Some(send) = self.pending.pop_send() {
             reply(send.origin, not_stored(code, cause), out);
         }
-        for ParkedSend { origin, .. } in std::mem::take(&mut self.parked) {
+        for Parked { origin, .. } in std::mem::take(&mut self.parked) {
             reply(origin, not_stored(code, cause), out);
         }
     }
@@ -201,6 +226,7 @@ impl Broker {
                     reply(origin, not_stored(response::SYSTEM_BUSY, &cause), out);
                 }
             }
+            self.refuse_late_bundles(now, &cause, out);
             self.ask_again(now, out);
         }
         if self.parked.iter().any(|p| late(p.since)) {
@@ -211,6 +237,18 @@ impl Broker {
         }
         self.expire_held(now, out);
         self.expire_clients(now, out);
+    }
+
+    fn refuse_late_bundles(&mut self, now: Now, cause: &str, out: &mut Out<'_>) {
+        let timeout = self.options.flush_timeout;
+        for _ in 0..self.pending.bundles.len() {
+            let Some(bundle) = self.pending.pop_bundle() else { return };
+            if bundle.origin.is_some() && now.ticks >= bundle.since + timeout {
+                self.abandon(bundle, (response::SYSTEM_BUSY, cause), out);
+            } else {
+                self.pending.push_bundle(bundle);
+            }
+        }
     }
 
     fn disconnected(&mut self, conn: ConnId, out: &mut Out<'_>) {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, BytesMut};
 use steadfast_types::{QueueId, QueueOffset};
+use steadfast_wire::body::SubscriptionGroupConfig;
 
 use crate::bytes_ext::{Malformed, get_text, put_text};
-use crate::state::TopicConfig;
+use crate::state::groups::{get_group, put_group};
+use crate::state::{Delivered, TopicConfig};
 
 /// A change of state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,14 @@ pub(crate) enum Control {
     DeleteTopic(Arc<str>),
     /// A consumer group has processed a queue up to here.
     Position(Position),
+    /// A consumer group has processed the message at this position: if it stands there, it goes on by one.
+    Processed(Position),
+    /// A consumer group gets settings or others.
+    PutGroup(Box<SubscriptionGroupConfig>),
+    /// A consumer group's settings are removed and, if so asked, its positions.
+    DeleteGroup { group: Arc<str>, with_positions: bool },
+    /// Delayed messages are delivered, by the messages that stand in the same entry.
+    Delivered(Delivered),
 }
 
 /// The position of a consumer group in a queue: everything before it is processed.
@@ -32,11 +42,34 @@ pub(crate) struct Position {
 const PUT_TOPIC: u8 = 1;
 const DELETE_TOPIC: u8 = 2;
 const POSITION: u8 = 3;
+const PUT_GROUP: u8 = 4;
+const DELETE_GROUP: u8 = 5;
+const DELIVERED: u8 = 6;
+const PROCESSED: u8 = 7;
+
+impl Position {
+    fn encode(&self, out: &mut BytesMut) {
+        put_text(out, &self.group);
+        put_text(out, &self.topic);
+        out.put_u32(self.queue_id.get());
+        out.put_u64(self.offset.get());
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Result<Self, Malformed> {
+        Ok(Self {
+            group: get_text(bytes)?.into(),
+            topic: get_text(bytes)?.into(),
+            queue_id: QueueId::new(bytes.try_get_u32()?),
+            offset: QueueOffset::new(bytes.try_get_u64()?),
+        })
+    }
+}
 
 impl Control {
     /// Whether it sets this position.
     pub(crate) fn sets(&self, group: &str, topic: &str, queue: QueueId) -> bool {
-        matches!(self, Self::Position(p) if p.queue_id == queue && *p.group == *group && *p.topic == *topic)
+        let (Self::Position(p) | Self::Processed(p)) = self else { return false };
+        p.queue_id == queue && *p.group == *group && *p.topic == *topic
     }
 
     /// Appends the payload of the control record.
@@ -52,10 +85,24 @@ impl Control {
             }
             Self::Position(position) => {
                 out.put_u8(POSITION);
-                put_text(out, &position.group);
-                put_text(out, &position.topic);
-                out.put_u32(position.queue_id.get());
-                out.put_u64(position.offset.get());
+                position.encode(out);
+            }
+            Self::Processed(position) => {
+                out.put_u8(PROCESSED);
+                position.encode(out);
+            }
+            Self::PutGroup(config) => {
+                out.put_u8(PUT_GROUP);
+                put_group(out, config);
+            }
+            Self::DeleteGroup { group, with_positions } => {
+                out.put_u8(DELETE_GROUP);
+                put_text(out, group);
+                out.put_u8(u8::from(*with_positions));
+            }
+            Self::Delivered(delivered) => {
+                out.put_u8(DELIVERED);
+                delivered.encode(out);
             }
         }
     }
@@ -66,12 +113,14 @@ impl Control {
         match bytes.try_get_u8()? {
             PUT_TOPIC => TopicConfig::decode(bytes).map(Self::PutTopic),
             DELETE_TOPIC => Ok(Self::DeleteTopic(get_text(bytes)?.into())),
-            POSITION => Ok(Self::Position(Position {
+            POSITION => Position::decode(bytes).map(Self::Position),
+            PROCESSED => Position::decode(bytes).map(Self::Processed),
+            PUT_GROUP => get_group(bytes).map(|config| Self::PutGroup(Box::new(config))),
+            DELETE_GROUP => Ok(Self::DeleteGroup {
                 group: get_text(bytes)?.into(),
-                topic: get_text(bytes)?.into(),
-                queue_id: QueueId::new(bytes.try_get_u32()?),
-                offset: QueueOffset::new(bytes.try_get_u64()?),
-            })),
+                with_positions: bytes.try_get_u8()? != 0,
+            }),
+            DELIVERED => Delivered::decode(bytes).map(Self::Delivered),
             _ => Err(Malformed),
         }
     }
@@ -80,6 +129,7 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Delivery;
 
     #[test]
     fn survives_encoding() {
@@ -90,9 +140,23 @@ mod tests {
             offset: QueueOffset::new(u64::MAX),
         };
         let config = TopicConfig::new("订单", 4, 8);
-        for control in
-            [Control::Position(position), Control::DeleteTopic("x".into()), Control::PutTopic(config)]
-        {
+        let group =
+            SubscriptionGroupConfig { group_name: "g".into(), retry_max_times: 3, ..Default::default() };
+        let before =
+            Delivery::Before { next: QueueOffset::new(5), from: steadfast_types::LogOffset::new(1 << 40) };
+        let late = Delivery::Late(QueueOffset::new(3));
+        let delivered = |what| Control::Delivered(Delivered { queue_id: QueueId::new(17), what });
+        for control in [
+            Control::Position(position.clone()),
+            Control::Processed(position),
+            Control::DeleteTopic("x".into()),
+            Control::PutTopic(config),
+            Control::PutGroup(Box::new(group)),
+            Control::DeleteGroup { group: "g".into(), with_positions: true },
+            delivered(before),
+            delivered(Delivery::PassOver),
+            delivered(late),
+        ] {
             let mut bytes = BytesMut::new();
             control.encode(&mut bytes);
             assert_eq!(Control::decode(&bytes), Ok(control));

@@ -9,7 +9,9 @@ mod apply;
 mod broker;
 mod bytes_ext;
 mod checkpoint;
+mod clock;
 mod control;
+mod delay_levels;
 pub mod filter;
 pub mod io;
 pub mod measures;
@@ -25,5 +27,6 @@ mod services;
 mod state;
 
 pub use broker::Broker;
+pub use delay_levels::{DelayLevels, InvalidLevels};
 pub use options::{Flush, Options};
 pub use state::TopicConfig;

@@ -12,17 +12,20 @@ pub enum MessageKind {
     Normal,
     /// With a sharding key: its sender wants an order kept.
     Fifo,
+    /// To be delivered later.
+    Delay,
 }
 
 impl MessageKind {
     /// All kinds.
-    pub const ALL: [Self; 2] = [Self::Normal, Self::Fifo];
+    pub const ALL: [Self; 3] = [Self::Normal, Self::Fifo, Self::Delay];
 
     /// RocketMQ's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Normal => "normal",
             Self::Fifo => "fifo",
+            Self::Delay => "delay",
         }
     }
 }

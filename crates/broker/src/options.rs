@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use steadfast_types::topic::{PERM_READ, PERM_WRITE};
 
+use crate::delay_levels::DelayLevels;
+
 /// When an acknowledgement may leave (RocketMQ's `flushDiskType`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Flush {
@@ -32,6 +34,10 @@ pub struct Options {
     pub auto_create_topic: bool,
     /// Queues of such a topic at most (`defaultTopicQueueNums`).
     pub default_topic_queues: u32,
+    /// Consumer groups appear with their first consumer (`autoCreateSubscriptionGroup`).
+    pub auto_create_group: bool,
+    /// The delays that a message may ask for (`messageDelayLevel`).
+    pub delay_levels: DelayLevels,
     /// Largest body in bytes (`maxMessageSize`).
     pub max_body: usize,
     /// What clients may do with the broker: bits of [`steadfast_types::topic`] (`brokerPermission`).
@@ -76,6 +82,8 @@ impl Default for Options {
             region: "DefaultRegion".into(),
             auto_create_topic: true,
             default_topic_queues: 8,
+            auto_create_group: true,
+            delay_levels: DelayLevels::default(),
             max_body: steadfast_types::limits::BODY_LEN,
             permission: PERM_READ | PERM_WRITE,
             long_polling: true,

@@ -9,23 +9,44 @@ use crate::control::Control;
 use crate::io::Origin;
 use crate::measures::MessageKind;
 use crate::reply::Reply;
-use crate::request::SendRequest;
+use crate::request::{PreparedRecord, Request, SendRequest};
 
 /// A send that was admitted.
 #[derive(Debug)]
 pub(crate) struct PendingSend {
     pub(crate) origin: Origin,
     pub(crate) queue_id: QueueId,
+    /// The queue that the sender is told: a delayed message is stored in another one than it is for.
+    pub(crate) told_queue: QueueId,
     pub(crate) request: Box<SendRequest>,
     /// Ticks at which it was admitted.
     pub(crate) since: u64,
 }
 
-/// A send whose topic is being made.
+/// Changes of state and messages that become durable together: all of them in one entry, or none.
 #[derive(Debug)]
-pub(crate) struct ParkedSend {
+pub(crate) struct Bundle {
+    pub(crate) controls: Vec<Control>,
+    pub(crate) messages: Vec<(QueueName, PreparedRecord)>,
+    /// Who is told when it is durable.
+    pub(crate) origin: Option<Origin>,
+    /// Ticks at which it was admitted.
+    pub(crate) since: u64,
+}
+
+impl Bundle {
+    /// Bytes of its messages.
+    pub(crate) fn len(&self) -> usize {
+        self.messages.iter().map(|(_, record)| record.bytes.len()).sum()
+    }
+}
+
+/// A request that waits until a topic has been made.
+#[derive(Debug)]
+pub(crate) struct Parked {
     pub(crate) origin: Origin,
-    pub(crate) request: Box<SendRequest>,
+    pub(crate) request: Request,
+    pub(crate) topic: String,
     /// Ticks at which it came.
     pub(crate) since: u64,
 }
@@ -45,13 +66,16 @@ pub(crate) struct Pending {
     /// Go first, and may use the reserve.
     pub(crate) controls: VecDeque<PendingControl>,
     pub(crate) sends: VecDeque<PendingSend>,
-    /// Bytes of the sends.
+    pub(crate) bundles: VecDeque<Bundle>,
+    /// Bytes of the messages in them.
     pub(crate) bytes: usize,
+    /// Sends and bundles take turns in being first in a batch.
+    pub(crate) bundles_first: bool,
 }
 
 impl Pending {
     pub(crate) fn is_empty(&self) -> bool {
-        self.controls.is_empty() && self.sends.is_empty()
+        self.controls.is_empty() && self.sends.is_empty() && self.bundles.is_empty()
     }
 
     pub(crate) fn push_send(&mut self, send: PendingSend) {
@@ -65,11 +89,29 @@ impl Pending {
         Some(send)
     }
 
-    /// Ticks at which the oldest item was admitted.
+    pub(crate) fn push_bundle(&mut self, bundle: Bundle) {
+        self.bytes += bundle.len();
+        self.bundles.push_back(bundle);
+    }
+
+    pub(crate) fn pop_bundle(&mut self) -> Option<Bundle> {
+        let bundle = self.bundles.pop_front()?;
+        self.bytes -= bundle.len();
+        Some(bundle)
+    }
+
+    /// Ticks at which the oldest item was admitted that somebody waits for.
     pub(crate) fn oldest(&self) -> Option<u64> {
         let controls = self.controls.front().map(|c| c.since);
         let sends = self.sends.front().map(|s| s.since);
-        controls.into_iter().chain(sends).min()
+        let bundles = self.bundles.iter().filter(|b| b.origin.is_some()).map(|b| b.since);
+        bundles.chain(controls).chain(sends).min()
+    }
+
+    /// Every change of state that was admitted.
+    pub(crate) fn all_controls(&self) -> impl Iterator<Item = &Control> {
+        let bundled = self.bundles.iter().flat_map(|bundle| &bundle.controls);
+        self.controls.iter().map(|pending| &pending.control).chain(bundled)
     }
 }
 
@@ -88,14 +130,13 @@ pub(crate) enum Applied {
     Control(Control),
 }
 
-impl InFlight {
-    /// Whether it sets this position.
-    fn sets(&self, group: &str, topic: &str, queue_id: QueueId) -> bool {
-        let control = |applied: &Applied| match applied {
-            Applied::Control(control) => control.sets(group, topic, queue_id),
-            Applied::Message { .. } => false,
-        };
-        self.applied.iter().any(control)
+impl Applied {
+    /// The change of state, if it is one.
+    pub(crate) fn control(&self) -> Option<&Control> {
+        match self {
+            Self::Control(control) => Some(control),
+            Self::Message { .. } => None,
+        }
     }
 }
 
@@ -105,8 +146,8 @@ pub(crate) fn is_position_under_way(
     in_flight: Option<&InFlight>,
     (group, topic, queue_id): (&str, &str, QueueId),
 ) -> bool {
-    pending.controls.iter().any(|c| c.control.sets(group, topic, queue_id))
-        || in_flight.is_some_and(|f| f.sets(group, topic, queue_id))
+    let in_flight = in_flight.into_iter().flat_map(|f| &f.applied).filter_map(Applied::control);
+    pending.all_controls().chain(in_flight).any(|control| control.sets(group, topic, queue_id))
 }
 
 /// Who is answered when a batch is committed.

@@ -6,24 +6,28 @@ use steadfast_store::log::{BatchBuilder, CONTROL_ROOM, head_len, identity};
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::unit::{QueueName, Unit};
 use steadfast_types::record::{self, PREFIX_LEN, Stamp};
-use steadfast_types::{LogOffset, QueueOffset};
+use steadfast_types::{LogOffset, QueueId, QueueOffset};
 use steadfast_wire::code::response;
 
 use crate::broker::{Broker, Out, Phase, acknowledge, reply};
 use crate::control::Control;
 use crate::io::{Effect, Now, Origin};
-use crate::pending::{Ack, Applied, InFlight, PendingSend, not_stored};
+use crate::pending::{Ack, Applied, Bundle, InFlight, PendingControl, PendingSend, not_stored};
+use crate::request::PreparedRecord;
 
 /// Bytes of records after which a batch is closed.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes of control records after which a batch takes no more of them: a flood of them leaves room for messages.
 const BATCH_CONTROL_BYTES: usize = CONTROL_ROOM / 2;
 
+const DISK_FULL: &str = "the disk is full; free space or add some, service resumes by itself";
+
 /// A batch under construction, before its place is known.
 #[derive(Default)]
 struct Selection {
     controls: Vec<(Control, BytesMut, Option<Origin>)>,
     sends: Vec<PendingSend>,
+    bundles: Vec<Bundle>,
     records: usize,
     bytes: usize,
 }
@@ -43,7 +47,15 @@ impl Broker {
         }
         let mut selection = Selection::default();
         self.select_controls(&mut selection);
-        self.select_sends(&mut selection, out);
+        let alone = selection.records;
+        if self.pending.bundles_first {
+            self.select_bundles(&mut selection, alone, out);
+            self.select_sends(&mut selection, alone, out);
+        } else {
+            self.select_sends(&mut selection, alone, out);
+            self.select_bundles(&mut selection, alone, out);
+        }
+        self.pending.bundles_first = !self.pending.bundles_first;
         if selection.records == 0 {
             return;
         }
@@ -67,17 +79,17 @@ impl Broker {
         }
     }
 
-    fn select_sends(&mut self, selection: &mut Selection, out: &mut Out<'_>) {
+    /// Takes sends. The first goes whatever its size if there are only `alone` records, those of changes of state,
+    /// in the batch: it was checked to fit beside them.
+    fn select_sends(&mut self, selection: &mut Selection, alone: usize, out: &mut Out<'_>) {
         while let Some(send) = self.pending.sends.front() {
             let (records, len) = (send.request.records.len(), send.request.len());
-            // The first send goes whatever its size; it was checked to fit beside control records.
-            if !selection.sends.is_empty() && selection.bytes + len > BATCH_BYTES {
+            if selection.records > alone && selection.bytes + len > BATCH_BYTES {
                 return;
             }
             if !self.fits(selection.records + records, selection.bytes + len, self.options.control_reserve) {
                 if self.room.disk_full {
-                    let cause = "the disk is full; free space or add some, service resumes by itself";
-                    self.refuse_sends(response::SERVICE_NOT_AVAILABLE, cause, out);
+                    self.refuse_sends(response::SERVICE_NOT_AVAILABLE, DISK_FULL, out);
                 }
                 return;
             }
@@ -93,6 +105,36 @@ impl Broker {
         }
     }
 
+    /// Takes bundles, by the rule of [`Broker::select_sends`].
+    fn select_bundles(&mut self, selection: &mut Selection, alone: usize, out: &mut Out<'_>) {
+        while let Some(bundle) = self.pending.bundles.front_mut() {
+            if sabotage::is(Sabotage::DeliveredWithoutPosition) {
+                let (controls, since) = (bundle.controls.drain(..), bundle.since);
+                let later = controls.map(|control| PendingControl { control, origin: None, since });
+                self.pending.controls.extend(later);
+            }
+            let controls = encoded(&bundle.controls);
+            let records = controls.len() + bundle.messages.len();
+            let len = bundle.len() + controls.iter().map(|payload| PREFIX_LEN + payload.len()).sum::<usize>();
+            if selection.records > alone && selection.bytes + len > BATCH_BYTES {
+                return;
+            }
+            if !self.fits(selection.records + records, selection.bytes + len, self.options.control_reserve) {
+                if self.room.disk_full
+                    && let Some(bundle) = self.pending.pop_bundle()
+                {
+                    self.abandon(bundle, (response::SERVICE_NOT_AVAILABLE, DISK_FULL), out);
+                    continue;
+                }
+                return;
+            }
+            let Some(bundle) = self.pending.pop_bundle() else { return };
+            selection.records += records;
+            selection.bytes += len;
+            selection.bundles.push(bundle);
+        }
+    }
+
     /// Whether a batch fits into the log space that is allocated, leaving `reserve` bytes of it.
     fn fits(&self, records: usize, bytes: usize, reserve: u64) -> bool {
         let end = self.group.place(head_len(records) + bytes).end;
@@ -100,7 +142,7 @@ impl Broker {
     }
 
     fn propose_batch(&mut self, now: Now, selection: Selection, out: &mut Out<'_>) {
-        self.store_time = self.store_time.max(now.wall);
+        self.store_time = self.clock.time();
         let place = self.group.place(selection.payload_len());
         let commit = self.group.commit();
         let builder =
@@ -113,6 +155,9 @@ impl Broker {
         }
         for send in selection.sends {
             acks.push(stamper.send(send));
+        }
+        for bundle in selection.bundles {
+            acks.extend(stamper.bundle(bundle));
         }
         let Stamper { builder, applied, .. } = stamper;
         let payload = builder.finish();
@@ -136,6 +181,8 @@ impl Broker {
                     let answer = not_stored(response::SERVICE_NOT_AVAILABLE, &error.to_string());
                     reply(*ack.origin(), answer, out);
                 }
+                let controls = applied.iter().filter_map(Applied::control);
+                controls.for_each(|control| self.deliveries.abandoned(control, now.ticks));
             }
         }
     }
@@ -165,42 +212,61 @@ impl Stamper<'_> {
     }
 
     fn send(&mut self, send: PendingSend) -> Ack {
-        let PendingSend { origin, queue_id, request, .. } = send;
-        let queue = self.broker.state.topics.queue_mut(&request.topic, queue_id);
-        let queue = queue.expect("the selection checked that the queue exists");
-        let first = queue.stamped;
-        queue.stamped = first + request.records.len() as u64;
-        let name = queue.name.clone();
+        let PendingSend { origin, queue_id, told_queue, request, .. } = send;
+        let (queue, first) = self.reserve(&request.topic, queue_id, request.records.len());
         let mut log_offsets = Vec::with_capacity(request.records.len());
-        for (i, prepared) in request.records.into_iter().enumerate() {
-            let offset = first + i as u64;
-            let (unit, keys) = self.message(&name, offset, &prepared.bytes, prepared.tag, prepared.keys);
-            log_offsets.push(unit.log_offset);
-            let (queue, store_time) = (name.clone(), self.broker.store_time);
-            let kind = Some(prepared.kind);
-            self.applied.push(Applied::Message { queue, offset, unit, keys, store_time, kind });
+        for (i, record) in request.records.into_iter().enumerate() {
+            log_offsets.push(self.message(&queue, first + i as u64, record));
         }
-        Ack::Sent { origin, queue_id, queue_offset: first, log_offsets, unique_key: request.unique_key }
+        let unique_key = request.unique_key;
+        Ack::Sent { origin, queue_id: told_queue, queue_offset: first, log_offsets, unique_key }
     }
 
-    fn message(
-        &mut self,
-        queue: &QueueName,
-        queue_offset: QueueOffset,
-        bytes: &[u8],
-        tag: i32,
-        keys: Vec<u64>,
-    ) -> (Unit, Vec<u64>) {
+    fn bundle(&mut self, bundle: Bundle) -> Option<Ack> {
+        for (queue, record) in bundle.messages {
+            let (queue, offset) = self.reserve(&queue.topic, queue.queue_id, 1);
+            self.message(&queue, offset, record);
+        }
+        for (control, payload) in bundle.controls.iter().zip(encoded(&bundle.controls)) {
+            self.control(control.clone(), &payload);
+        }
+        bundle.origin.map(Ack::Done)
+    }
+
+    /// The next offsets of a queue.
+    fn reserve(&mut self, topic: &str, queue_id: QueueId, count: usize) -> (QueueName, QueueOffset) {
+        let queue = self.broker.state.topics.queue_mut(topic, queue_id);
+        let queue = queue.expect("who queued the message checked that the queue exists; a queue stays");
+        let first = queue.stamped;
+        queue.stamped = first + count as u64;
+        (queue.name.clone(), first)
+    }
+
+    fn message(&mut self, queue: &QueueName, offset: QueueOffset, record: PreparedRecord) -> LogOffset {
+        let PreparedRecord { bytes, tag, keys, kind } = record;
         let store_time = self.broker.store_time;
         let mut placed = LogOffset::ZERO;
-        let identity = identity(&queue.topic, queue.queue_id, queue_offset);
+        let identity = identity(&queue.topic, queue.queue_id, offset);
         let (size, crc) = self.builder.push(identity, |log_offset, buf| {
             placed = log_offset;
             let start = buf.len();
-            buf.extend_from_slice(bytes);
-            let queue_id = queue.queue_id;
-            record::stamp(&mut buf[start..], Stamp { queue_id, queue_offset, log_offset, store_time });
+            buf.extend_from_slice(&bytes);
+            let stamp = Stamp { queue_id: queue.queue_id, queue_offset: offset, log_offset, store_time };
+            record::stamp(&mut buf[start..], stamp);
         });
-        (Unit { log_offset: placed, size, tag, crc }, keys)
+        let unit = Unit { log_offset: placed, size, tag, crc };
+        let queue = queue.clone();
+        self.applied.push(Applied::Message { queue, offset, unit, keys, store_time, kind });
+        placed
     }
+}
+
+/// The payloads of control records.
+fn encoded(controls: &[Control]) -> Vec<BytesMut> {
+    let encode = |control: &Control| {
+        let mut payload = BytesMut::new();
+        control.encode(&mut payload);
+        payload
+    };
+    controls.iter().map(encode).collect()
 }

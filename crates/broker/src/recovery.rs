@@ -24,13 +24,14 @@ use steadfast_types::{LogIndex, LogOffset, QueueOffset, Term};
 
 use crate::broker::{Broker, Phase};
 use crate::checkpoint::Stretch;
+use crate::clock::Clock;
 use crate::control::Control;
 use crate::options::{Flush, Options};
 use crate::pending::{Applied, Pending};
 use crate::reader::Reader;
 use crate::recent::{HotTail, RecentKeys};
 use crate::request::derived;
-use crate::services::{Clients, HeldPulls, Measuring, ReadsUnderWay, Statistics};
+use crate::services::{Clients, Deliveries, HeldPulls, Measuring, ReadsUnderWay, Statistics};
 use crate::state::State;
 
 /// The id of the only replica of a group of one.
@@ -233,6 +234,8 @@ impl Replay {
             reads: ReadsUnderWay::default(),
             statistics: Statistics::default(),
             measuring: Measuring::default(),
+            deliveries: Deliveries::default(),
+            clock: Clock::default(),
             next_queue: BTreeMap::new(),
             options: options.clone(),
         };

@@ -12,8 +12,8 @@ use steadfast_wire::code::response;
 use steadfast_wire::frame;
 use steadfast_wire::header::Header;
 use steadfast_wire::headers::{
-    HeartbeatResponse, OffsetResponse, PullMessageResponse, QueryMessageResponse, SendMessageResponse,
-    TimestampResponse,
+    GetAllSubscriptionGroupsResponse, HeartbeatResponse, OffsetResponse, PullMessageResponse,
+    QueryMessageResponse, SendMessageResponse, TimestampResponse,
 };
 
 use crate::io::Origin;
@@ -48,6 +48,8 @@ pub enum ReplyHeader {
     Heartbeat(HeartbeatResponse),
     /// To a query by key: how far the index reaches.
     Query(QueryMessageResponse),
+    /// To a question for the settings of groups: how many there are.
+    Groups(GetAllSubscriptionGroupsResponse),
     /// One field.
     Field(&'static str, String),
 }
@@ -102,6 +104,7 @@ impl Reply {
             ReplyHeader::Timestamp(timestamp) => TimestampResponse { timestamp }.encode(&mut header.ext),
             ReplyHeader::Heartbeat(heartbeat) => heartbeat.encode(&mut header.ext),
             ReplyHeader::Query(query) => query.encode(&mut header.ext),
+            ReplyHeader::Groups(groups) => groups.encode(&mut header.ext),
             ReplyHeader::Field(name, value) => header.ext.push(name, value),
         }
         let body_len = self.body.iter().map(Bytes::len).sum();

@@ -11,13 +11,16 @@ use bytes::Bytes;
 pub(crate) use send::derived;
 pub use send::{PreparedRecord, SendRequest};
 use steadfast_types::{QueueId, QueueOffset, Timestamp, limits};
-use steadfast_wire::body::{Body, CheckClientRequestBody, HeartbeatData};
+use steadfast_wire::body::{
+    Body, CheckClientRequestBody, HeartbeatData, SubscriptionGroupConfig, SubscriptionGroupList,
+};
 use steadfast_wire::code::{request, response};
 use steadfast_wire::header::{ExtFields, Header, HeaderError};
 use steadfast_wire::headers::{self, Boundary};
 
 use crate::filter::TagFilter;
 use crate::reply::Reply;
+pub use crate::services::GroupPage;
 
 /// What decoding needs to know of the broker.
 #[derive(Debug, Clone)]
@@ -113,6 +116,36 @@ pub enum Request {
     GetConsumeStats(String, Option<String>),
     /// QUERY_TOPIC_CONSUME_BY_WHO.
     QueryTopicConsumers(String),
+    /// CONSUMER_SEND_MSG_BACK.
+    SendBack(Box<SendBackRequest>),
+    /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, alone or as a list.
+    PutGroups(Vec<SubscriptionGroupConfig>),
+    /// DELETE_SUBSCRIPTIONGROUP.
+    DeleteGroup {
+        /// Group.
+        group: String,
+        /// Its positions too.
+        with_positions: bool,
+    },
+    /// GET_SUBSCRIPTIONGROUP_CONFIG.
+    GetGroup(String),
+    /// GET_ALL_SUBSCRIPTIONGROUP_CONFIG.
+    GetGroups(GroupPage),
+}
+
+/// A message that its consumer could not process.
+#[derive(Debug, Clone)]
+pub struct SendBackRequest {
+    /// Log offset of the message.
+    pub offset: u64,
+    /// The consumer's group.
+    pub group: String,
+    /// Delay level of the retry, 0 for the usual one, negative for no retry but dead letters.
+    pub delay_level: i32,
+    /// Topic that the consumer takes the message to be of.
+    pub origin_topic: Option<String>,
+    /// Retries after which the message is a dead letter, if the consumer says so.
+    pub max_reconsume_times: Option<i32>,
 }
 
 /// A queue as a client names it.
@@ -257,6 +290,21 @@ pub fn decode(
             Request::GetConsumeStats(h.consumer_group.into_owned(), topic)
         }
         request::QUERY_TOPIC_CONSUME_BY_WHO => Request::QueryTopicConsumers(topic_of(ext)?),
+        request::CONSUMER_SEND_MSG_BACK => Request::SendBack(Box::new(send_back(ext)?)),
+        request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => Request::PutGroups(vec![json(&body)?]),
+        request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => {
+            Request::PutGroups(json::<SubscriptionGroupList>(&body)?.group_config_list)
+        }
+        request::DELETE_SUBSCRIPTIONGROUP => {
+            let h = headers::DeleteSubscriptionGroup::decode(ext).map_err(malformed)?;
+            let with_positions = h.clean_offset || h.remove_offset;
+            Request::DeleteGroup { group: h.group_name.into_owned(), with_positions }
+        }
+        request::GET_SUBSCRIPTIONGROUP_CONFIG => {
+            let h = headers::GetSubscriptionGroup::decode(ext).map_err(malformed)?;
+            Request::GetGroup(h.group.into_owned())
+        }
+        request::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => Request::GetGroups(group_page(ext)?),
         code => {
             let remark = format!("request type {code} not supported");
             return Err(Reply::error(response::REQUEST_CODE_NOT_SUPPORTED, remark));
@@ -321,6 +369,24 @@ fn query(ext: &ExtFields<'_>) -> Result<QueryRequest, Reply> {
         begin: time(h.begin_timestamp),
         end: time(h.end_timestamp),
     })
+}
+
+fn send_back(ext: &ExtFields<'_>) -> Result<SendBackRequest, Reply> {
+    let h = headers::ConsumerSendMsgBack::decode(ext).map_err(malformed)?;
+    Ok(SendBackRequest {
+        offset: u64::try_from(h.offset).unwrap_or(u64::MAX),
+        group: h.group.into_owned(),
+        delay_level: h.delay_level,
+        origin_topic: h.origin_topic.filter(|topic| !topic.is_empty()).map(|topic| topic.into_owned()),
+        max_reconsume_times: h.max_reconsume_times,
+    })
+}
+
+fn group_page(ext: &ExtFields<'_>) -> Result<GroupPage, Reply> {
+    let h = headers::GetAllSubscriptionGroups::decode(ext).map_err(malformed)?;
+    let number = |n: Option<i32>| n.and_then(|n| usize::try_from(n).ok());
+    let max = number(h.max_group_num).filter(|max| *max > 0).unwrap_or(usize::MAX);
+    Ok(GroupPage { skip: number(h.group_seq).unwrap_or(0), max })
 }
 
 fn topic_config(ext: &ExtFields<'_>) -> Result<crate::state::TopicConfig, Reply> {

@@ -263,6 +263,8 @@ pub(crate) fn options(config: &Config, advertised: SocketAddr) -> Options {
         region: config.region.as_str().into(),
         auto_create_topic: config.auto_create_topic,
         default_topic_queues: config.default_topic_queues,
+        auto_create_group: config.auto_create_group,
+        delay_levels: config.delay_levels.clone(),
         max_body: config.max_message_size.0 as usize,
         flush: match config.flush {
             FlushDiskType::SyncFlush => Flush::Sync,

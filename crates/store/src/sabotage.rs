@@ -16,6 +16,8 @@ pub enum Sabotage {
     SnapshotNotVerified,
     /// Next queue offsets come from the log after the snapshot alone (P2).
     QueueOffsetFromTail,
+    /// A delayed message and its level's progress are two entries (ADR 6).
+    DeliveredWithoutPosition,
 }
 
 #[cfg(feature = "sabotage")]

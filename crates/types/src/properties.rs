@@ -24,6 +24,18 @@ pub const TRACE_ON: &str = "TRACE_ON";
 pub const DELAY: &str = "DELAY";
 /// Messages with the same one are to be consumed in order.
 pub const SHARDING_KEY: &str = "__SHARDINGKEY";
+/// Topic that a delayed message is for.
+pub const REAL_TOPIC: &str = "REAL_TOPIC";
+/// Queue that a delayed message is for.
+pub const REAL_QID: &str = "REAL_QID";
+/// Topic that a retried message had at first.
+pub const RETRY_TOPIC: &str = "RETRY_TOPIC";
+/// `offsetMsgId` that a retried message had at first.
+pub const ORIGIN_MESSAGE_ID: &str = "ORIGIN_MESSAGE_ID";
+/// Topic that a dead letter had at first.
+pub const DLQ_ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
+/// `offsetMsgId` that a dead letter had at first.
+pub const DLQ_ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
 /// `true` on a half message.
 pub const TRAN_MSG: &str = "TRAN_MSG";
 /// Set by servers on delivery by POP; removed when a client supplies it.
@@ -53,6 +65,19 @@ pub fn push(text: &mut String, name: &str, value: &str) {
     text.push(NAME_VALUE_SEPARATOR);
     text.push_str(value);
     text.push(PROPERTY_SEPARATOR);
+}
+
+/// The properties with some of them changed: those named are dropped, those with a value are added at the end. All
+/// others stay as they are, in their order.
+pub fn edit(text: &str, changes: &[(&str, Option<&str>)]) -> String {
+    let added: usize = changes.iter().map(|(name, value)| name.len() + value.map_or(0, str::len) + 2).sum();
+    let mut edited = String::with_capacity(text.len() + added);
+    let kept = iter(text).filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
+    let new = changes.iter().filter_map(|(name, value)| value.map(|value| (*name, value)));
+    for (name, value) in kept.chain(new) {
+        push(&mut edited, name, value);
+    }
+    edited
 }
 
 /// What the store derives from a message's properties.
@@ -103,6 +128,13 @@ mod tests {
         let mut text = "A\u{1}1".to_owned();
         push(&mut text, "B", "2");
         assert_eq!(iter(&text).collect::<Vec<_>>(), [("A", "1"), ("B", "2")]);
+    }
+
+    #[test]
+    fn an_edit_leaves_the_rest_as_it_is() {
+        let text = "A\u{1}1\u{2}DELAY\u{1}3\u{2}B\u{1}2\u{2}";
+        let edited = edit(text, &[("DELAY", None), ("A", Some("4")), ("absent", None)]);
+        assert_eq!(iter(&edited).collect::<Vec<_>>(), [("B", "2"), ("A", "4")]);
     }
 
     #[test]

@@ -9,6 +9,9 @@ pub const RETRY_PREFIX: &str = "%RETRY%";
 /// Prefix of a group's dead-letter topic.
 pub const DLQ_PREFIX: &str = "%DLQ%";
 
+/// Topic that holds delayed messages until they are due, one queue for each delay level.
+pub const SCHEDULE: &str = "SCHEDULE_TOPIC_XXXX";
+
 /// Permission bit: a topic created from this one inherits its settings.
 pub const PERM_INHERIT: u32 = 1;
 /// Permission bit: writable.
@@ -18,7 +21,7 @@ pub const PERM_READ: u32 = 4;
 
 /// Topics that belong to the system and take no messages from clients (RocketMQ's `TopicValidator`).
 const NOT_ALLOWED_TO_SEND: [&str; 6] = [
-    "SCHEDULE_TOPIC_XXXX",
+    SCHEDULE,
     "RMQ_SYS_TRANS_HALF_TOPIC",
     "RMQ_SYS_TRANS_OP_HALF_TOPIC",
     "TRANS_CHECK_MAX_TIME_TOPIC",
@@ -83,6 +86,21 @@ pub fn is_system(name: &str) -> bool {
 /// Name of the retry topic of `group`.
 pub fn retry_topic(group: &str) -> String {
     format!("{RETRY_PREFIX}{group}")
+}
+
+/// Name of the topic of `group`'s dead letters.
+pub fn dlq_topic(group: &str) -> String {
+    format!("{DLQ_PREFIX}{group}")
+}
+
+/// Consumer groups of tools and of the system itself, which need no settings (RocketMQ's
+/// `SubscriptionGroupManager`).
+const SYSTEM_GROUPS: [&str; 4] =
+    ["TOOLS_CONSUMER", "FILTERSRV_CONSUMER", "SELF_TEST_C_GROUP", "__MONITOR_CONSUMER"];
+
+/// Whether the consumer group belongs to the system.
+pub fn is_system_group(name: &str) -> bool {
+    SYSTEM_GROUPS.contains(&name) || name.starts_with("CID_RMQ_SYS_")
 }
 
 #[cfg(test)]

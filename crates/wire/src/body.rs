@@ -7,6 +7,7 @@
 
 mod admin;
 mod client;
+mod group;
 mod lenient;
 mod loose;
 mod route;
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 pub use admin::*;
 pub use client::*;
+pub use group::*;
 pub use loose::QueueMap;
 pub use route::*;
 
@@ -92,5 +94,8 @@ bodies! {
     ConsumerConnection;
     KVTable;
     GroupList;
+    SubscriptionGroupConfig;
+    SubscriptionGroupList;
+    SubscriptionGroupWrapper;
     serde_json::Value;
 }

@@ -34,6 +34,12 @@ pub struct SendRequest {
     pub records: Vec<PreparedRecord>,
     /// The unique key of the first.
     pub unique_key: String,
+    /// Delay level, 0 for a message that is to be delivered at once. Never with a batch.
+    pub delay_level: u32,
+    /// How often the message was retried.
+    pub reconsume_times: u32,
+    /// Retries after which a message for a retry topic is a dead letter, if the sender says so.
+    pub max_reconsume_times: Option<i32>,
 }
 
 /// A record without its stamp, and what is derived from it.
@@ -45,8 +51,18 @@ pub struct PreparedRecord {
     pub tag: i32,
     /// Hashes of all its lookup keys.
     pub keys: Vec<u64>,
-    /// How it is counted.
-    pub kind: MessageKind,
+    /// How it is counted; None for a copy that the broker makes by itself.
+    pub kind: Option<MessageKind>,
+}
+
+impl PreparedRecord {
+    /// Encodes a message and derives what is derived from it.
+    pub(crate) fn new(draft: &Draft<'_>, kind: Option<MessageKind>) -> Self {
+        let mut bytes = BytesMut::new();
+        draft.encode(&mut bytes);
+        let (tag, keys) = derived(draft.topic, draft.properties);
+        Self { bytes, tag, keys, kind }
+    }
 }
 
 impl SendRequest {
@@ -77,6 +93,7 @@ pub(super) fn prepare(
     body: Bytes,
 ) -> Result<SendRequest, Reply> {
     check(edge, header, is_batch, body.len())?;
+    let reconsume_times = header.reconsume_times.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     let one = |flag: i32, body: &[u8], properties: &str| {
         let StoredProperties { properties, unique_key, kind } = stored_properties(edge, now, properties)?;
         let draft = Draft {
@@ -86,27 +103,29 @@ pub(super) fn prepare(
             born_time: u64::try_from(header.born_timestamp).unwrap_or(0),
             born_host: peer,
             store_host: edge.store_host,
-            reconsume_times: header.reconsume_times.and_then(|n| u32::try_from(n).ok()).unwrap_or(0),
+            reconsume_times,
             prepared_transaction_offset: 0,
             body,
             properties: &properties,
         };
-        let mut bytes = BytesMut::new();
-        draft.encode(&mut bytes);
-        let (tag, keys) = derived(&header.topic, &properties);
-        Ok::<_, Reply>((PreparedRecord { bytes, tag, keys, kind }, unique_key))
+        Ok::<_, Reply>((PreparedRecord::new(&draft, Some(kind)), unique_key))
     };
     let outer_properties = header.properties.as_deref().unwrap_or("");
+    let mut delay_level = 0;
     let mut records = Vec::with_capacity(1);
     let mut first_key = None;
     if is_batch {
         for record in batch::records(&body) {
             let record = record.map_err(|e| illegal(format!("the batch is not usable: {e}")))?;
+            if delay_level_of(record.properties)? > 0 {
+                return Err(illegal("a batch cannot be delayed; send its messages one by one"));
+            }
             let (record, key) = one(record.flag, &record.body, record.properties)?;
             records.push(record);
             first_key.get_or_insert(key);
         }
     } else {
+        delay_level = delay_level_of(outer_properties)?;
         let (record, key) = one(header.flag, &body, outer_properties)?;
         records.push(record);
         first_key = Some(key);
@@ -120,7 +139,17 @@ pub(super) fn prepare(
         default_topic_queues: header.default_topic_queue_nums,
         records,
         unique_key,
+        delay_level,
+        reconsume_times,
+        max_reconsume_times: header.max_reconsume_times,
     })
+}
+
+/// The delay level that a message asks for; 0 if it does not.
+fn delay_level_of(properties: &str) -> Result<u32, Reply> {
+    let Some(text) = properties::get(properties, properties::DELAY) else { return Ok(0) };
+    let level: i32 = text.parse().map_err(|_| illegal(format!("the delay level (DELAY) is {text:?}")))?;
+    Ok(u32::try_from(level).unwrap_or(0))
 }
 
 fn illegal(remark: impl Into<std::borrow::Cow<'static, str>>) -> Reply {
@@ -181,9 +210,13 @@ fn stored_properties(edge: &Edge, now: Timestamp, sent: &str) -> Result<StoredPr
             }
             properties::UNIQ_KEY => unique_key = Some(value),
             properties::SHARDING_KEY => kind = MessageKind::Fifo,
-            // Delivering such a message at once would be worse than refusing it.
-            properties::DELAY if value != "0" => return Err(illegal(NO_DELAY)),
-            name if properties::TIMER.contains(&name) => return Err(illegal(NO_DELAY)),
+            // A delay level wins, as in RocketMQ. Delivering the message at once would be worse than refusing it.
+            name if properties::TIMER.contains(&name) => {
+                if delay_level_of(sent)? == 0 {
+                    return Err(illegal(NO_TIMER));
+                }
+                continue;
+            }
             properties::TRAN_MSG if value == "true" => return Err(illegal(NO_TRANSACTION)),
             _ => {}
         }
@@ -208,6 +241,7 @@ fn stored_properties(edge: &Edge, now: Timestamp, sent: &str) -> Result<StoredPr
     Ok(StoredProperties { properties: stored, unique_key, kind })
 }
 
-const NO_DELAY: &str = "this server does not deliver delayed messages yet; the message was not stored";
+const NO_TIMER: &str = "this server does not deliver at a time of the sender's choice (TIMER_*) yet, only after a delay \
+     level (DELAY); the message was not stored";
 const NO_TRANSACTION: &str =
     "this server does not take transactional messages yet; the message was not stored";

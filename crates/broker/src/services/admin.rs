@@ -89,8 +89,8 @@ impl Broker {
             ("producers", producers.to_string()),
             ("consumers", consumers.to_string()),
         ];
-        let table = figures.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        Reply::json(&KVTable { table })
+        let figures = figures.into_iter().map(|(key, value)| (key.to_owned(), value));
+        Reply::json(&KVTable { table: figures.chain(self.delay_figures()).collect() })
     }
 
     /// GET_TOPIC_CONFIG.

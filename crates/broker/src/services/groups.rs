@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use steadfast_types::topic::retry_topic;
 use steadfast_wire::body::{
     CheckClientRequestBody, ConsumeFromWhere, ConsumeType, ConsumerData, ConsumerIdList, HeartbeatData,
     MessageModel, SubscriptionData,
@@ -15,13 +14,10 @@ use steadfast_wire::headers::HeartbeatResponse;
 
 use super::Answer;
 use crate::broker::{Broker, Out};
-use crate::control::Control;
 use crate::filter::TagFilter;
 use crate::io::{ConnId, Effect, Now, Origin};
 use crate::measures::ClientKind;
-use crate::pending::PendingControl;
 use crate::reply::{Reply, ReplyHeader};
-use crate::state::TopicConfig;
 
 /// A client that was silent for so long is gone (RocketMQ's `CHANNEL_EXPIRED_TIMEOUT`), in milliseconds.
 const SILENT_MAX: u64 = 120_000;
@@ -176,6 +172,10 @@ impl Broker {
         }
         let mut unknown = false;
         for consumer in data.consumer_data_set {
+            // As in RocketMQ: a group that may not be is not one of the client's; its pulls say why.
+            if self.group_settings(&consumer.group_name).is_none() {
+                continue;
+            }
             if data.without_sub {
                 unknown |= !self.refresh(&consumer.group_name, &data.client_id, &member);
             } else {
@@ -202,7 +202,8 @@ impl Broker {
     fn join(&mut self, now: Now, data: ConsumerData, client: &str, member: Member, out: &mut Out<'_>) {
         let name: Arc<str> = data.group_name.as_str().into();
         if data.message_model == MessageModel::Clustering {
-            self.ensure_retry_topic(now, &name);
+            // Consumers subscribe to their group's retry topic, so it must have a route.
+            self.ensure_group(now, &name);
         }
         let group = self
             .clients
@@ -212,26 +213,19 @@ impl Broker {
         let changed = group.describe(data);
         let conn = member.conn;
         let before = group.members.insert(client.to_owned(), member);
-        let is_news = changed || before.is_none_or(|m| m.conn != conn);
-        if is_news && self.options.notify_consumers {
-            group.notify(&name, out);
+        if changed || before.is_none_or(|m| m.conn != conn) {
+            self.notify(&name, out);
         }
     }
 
-    /// Consumers subscribe to their group's retry topic, so it must have a route.
-    fn ensure_retry_topic(&mut self, now: Now, group: &str) {
-        let topic = retry_topic(group);
-        let name_is_legal = steadfast_types::topic::check_topic(&topic).is_ok();
-        let under_way = |c: &PendingControl| matches!(&c.control, Control::PutTopic(t) if *t.name == *topic);
-        if !name_is_legal
-            || self.check_writable().is_err()
-            || self.state.topics.get(&topic).is_some()
-            || self.pending.controls.iter().any(under_way)
-        {
-            return;
+    /// Tells the members of a group that others came or went, unless its settings say otherwise.
+    fn notify(&self, name: &Arc<str>, out: &mut Out<'_>) {
+        let Some(group) = self.clients.consumers.get(&**name) else { return };
+        let settings = self.group_settings(name);
+        let asked = settings.is_none_or(|settings| settings.notify_consumer_ids_changed_enable);
+        if asked && self.options.notify_consumers {
+            group.notify(name, out);
         }
-        let control = Control::PutTopic(TopicConfig::new(topic, 1, 1));
-        self.pending.controls.push_back(PendingControl { control, origin: None, since: now.ticks });
     }
 
     pub(super) fn unregister_client(
@@ -285,8 +279,8 @@ impl Broker {
         group.members.retain(|id, member| !gone(id, member));
         if group.members.is_empty() {
             self.clients.consumers.remove(name);
-        } else if group.members.len() < before && self.options.notify_consumers {
-            group.notify(&name.into(), out);
+        } else if group.members.len() < before {
+            self.notify(&name.into(), out);
         }
     }
 

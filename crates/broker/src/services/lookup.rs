@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 
+use bytes::Bytes;
 use steadfast_store::unit::{KeyEntry, key_hash};
 use steadfast_types::record::StoredMessage;
 use steadfast_types::{LogOffset, Timestamp};
@@ -14,6 +15,18 @@ use crate::broker::{Broker, Out, reply};
 use crate::io::{Origin, ReadJob, ReadResult};
 use crate::reply::{Reply, ReplyHeader};
 use crate::request::QueryRequest;
+
+/// What a read by log offset came to.
+pub(super) enum Viewed {
+    /// The whole message, verified.
+    Message(Bytes),
+    /// The index changed meanwhile; read once more.
+    AskAgain,
+    /// There is no message.
+    Nothing,
+    /// There is one, but it is damaged or the disk refused.
+    Unreadable(String),
+}
 
 impl Broker {
     /// QUERY_MESSAGE covers everything that was committed before it came.
@@ -107,33 +120,41 @@ impl Broker {
         result: ReadResult,
         out: &mut Out<'_>,
     ) {
-        let answer = match result {
-            // A stretch without messages has no run.
-            ReadResult::Unproven(_) if covered => no_message(at),
-            // A checkpoint came in between: an index run has its unit now.
-            ReadResult::Unproven(_) if at < self.stretch.from.get() => {
-                match self.view_message(origin, at, out) {
-                    Err(refused) => refused,
-                    Ok(_) => return,
-                }
+        let answer = match self.viewed((at, covered), result) {
+            Viewed::Message(record) => Reply { body: vec![record], ..Reply::ok() },
+            Viewed::AskAgain => match self.view_message(origin, at, out) {
+                Err(refused) => refused,
+                Ok(_) => return,
+            },
+            Viewed::Nothing => {
+                Reply::error(response::SYSTEM_ERROR, format!("no message begins at log offset {at}"))
             }
-            ReadResult::Unproven(record) if self.vouches_for(at, &record) => {
-                Reply { body: vec![record], ..Reply::ok() }
-            }
-            ReadResult::Unproven(_) if !self.has_recent_at(at) => no_message(at),
-            ReadResult::Unproven(_) => {
-                let remark = format!("the message at log offset {at} is damaged");
-                Reply::error(response::SYSTEM_ERROR, remark)
-            }
-            ReadResult::Messages { records, .. } if !records.is_empty() => {
-                Reply { body: records, ..Reply::ok() }
-            }
-            ReadResult::Damaged(cause) | ReadResult::Failed(cause) => {
-                Reply::error(response::SYSTEM_ERROR, format!("log offset {at} cannot be read: {cause}"))
-            }
-            _ => no_message(at),
+            Viewed::Unreadable(cause) => Reply::error(response::SYSTEM_ERROR, cause),
         };
         reply(origin, answer, out);
+    }
+
+    /// What a read at log offset `at` came to; `covered` tells whether a checkpoint covered the place when it was
+    /// asked for.
+    pub(super) fn viewed(&mut self, (at, covered): (u64, bool), result: ReadResult) -> Viewed {
+        match result {
+            // A stretch without messages has no run.
+            ReadResult::Unproven(_) if covered => Viewed::Nothing,
+            // A checkpoint came in between: an index run has its unit now.
+            ReadResult::Unproven(_) if at < self.stretch.from.get() => Viewed::AskAgain,
+            ReadResult::Unproven(record) if self.vouches_for(at, &record) => Viewed::Message(record),
+            ReadResult::Unproven(_) if !self.has_recent_at(at) => Viewed::Nothing,
+            ReadResult::Unproven(_) => {
+                Viewed::Unreadable(format!("the message at log offset {at} is damaged"))
+            }
+            ReadResult::Messages { mut records, .. } if !records.is_empty() => {
+                Viewed::Message(records.swap_remove(0))
+            }
+            ReadResult::Damaged(cause) | ReadResult::Failed(cause) => {
+                Viewed::Unreadable(format!("log offset {at} cannot be read: {cause}"))
+            }
+            _ => Viewed::Nothing,
+        }
     }
 
     /// Whether a message that no index run has yet begins at a log offset.
@@ -148,8 +169,4 @@ impl Broker {
         let unit = queue.as_ref().and_then(|queue| queue.unit(message.stamp.queue_offset));
         unit.is_some_and(|unit| unit.log_offset.get() == at && unit.vouches_for(record))
     }
-}
-
-fn no_message(at: u64) -> Reply {
-    Reply::error(response::SYSTEM_ERROR, format!("no message begins at log offset {at}"))
 }

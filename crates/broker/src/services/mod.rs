@@ -1,6 +1,8 @@
 //! What the broker does for each request, one file per service.
 
 mod admin;
+mod delay;
+mod deliver;
 mod groups;
 mod held;
 mod lookup;
@@ -9,16 +11,20 @@ mod offsets;
 mod positions;
 mod pull;
 mod reads;
+mod retry;
 mod send;
 mod statistics;
+mod subscription_groups;
 mod topics;
 
+pub(crate) use deliver::Deliveries;
 pub(crate) use groups::Clients;
 pub(crate) use held::HeldPulls;
 pub(crate) use measuring::Measuring;
 pub(crate) use reads::ReadsUnderWay;
 pub(crate) use statistics::Statistics;
 use steadfast_wire::code::response;
+pub use subscription_groups::GroupPage;
 
 use crate::broker::{Broker, Out, reply};
 use crate::io::{Now, Origin};
@@ -64,6 +70,13 @@ impl Broker {
             Request::GetConsumerConnections(group) => self.consumer_connections(&group),
             Request::GetConsumeStats(group, topic) => self.consume_stats(&group, topic.as_deref()),
             Request::QueryTopicConsumers(topic) => Ok(Some(self.topic_consumers(&topic))),
+            Request::SendBack(request) => self.send_back(now, origin, request, out),
+            Request::PutGroups(groups) => self.put_groups(now, origin, groups),
+            Request::DeleteGroup { group, with_positions } => {
+                self.delete_group(now, origin, &group, with_positions)
+            }
+            Request::GetGroup(group) => self.get_group(&group),
+            Request::GetGroups(page) => Ok(Some(self.get_groups(page))),
         };
         match answer {
             Ok(None) => {}

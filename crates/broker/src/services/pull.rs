@@ -5,11 +5,13 @@ use bytes::Bytes;
 use steadfast_store::unit::{QueueName, Unit};
 use steadfast_types::QueueOffset;
 use steadfast_types::topic::PERM_READ;
+use steadfast_wire::body::MessageModel;
 use steadfast_wire::code::response;
 use steadfast_wire::headers::PullMessageResponse;
 
 use super::Answer;
 use super::reads::ReadPurpose;
+use super::subscription_groups::no_group;
 use crate::broker::{Broker, Out, reply};
 use crate::control::{Control, Position};
 use crate::filter::TagFilter;
@@ -167,6 +169,7 @@ impl Broker {
                 format!("the broker serves no messages (brokerPermission={})", self.options.permission);
             return Err(Reply::error(response::NO_PERMISSION, remark));
         }
+        self.check_group(&pull.group)?;
         let Some(topic) = self.state.topics.get(&pull.queue.topic) else {
             return Err(super::no_topic(&pull.queue.topic));
         };
@@ -184,6 +187,24 @@ impl Broker {
                 Reply::error(response::SUBSCRIPTION_NOT_EXIST, remark)
             }),
         }
+    }
+
+    /// Whether a group exists and may pull.
+    fn check_group(&self, group: &str) -> Result<(), Reply> {
+        let settings = self.group_settings(group).ok_or_else(|| no_group(group))?;
+        let broadcasts = || {
+            let group = self.clients.consumer_group(group);
+            group.is_some_and(|group| group.model == MessageModel::Broadcasting)
+        };
+        let key = if !settings.consume_enable {
+            "consumeEnable"
+        } else if !settings.consume_broadcast_enable && broadcasts() {
+            "consumeBroadcastEnable"
+        } else {
+            return Ok(());
+        };
+        let remark = format!("subscription group {group} has {key}=false; change it with updateSubGroup");
+        Err(Reply::error(response::NO_PERMISSION, remark))
     }
 
     fn commit_on_the_way(&mut self, now: Now, pull: &PullRequest, offset: QueueOffset) {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use steadfast_types::QueueOffset;
+use steadfast_types::{QueueId, QueueOffset};
 
 use super::measuring::AgeOf;
 use crate::broker::{Broker, Out};
 use crate::io::{Effect, Now, Origin, ReadJob, ReadResult};
-use crate::request::{PullRequest, QueryRequest};
+use crate::request::{PullRequest, QueryRequest, SendBackRequest};
 
 /// What a read is for.
 #[derive(Debug)]
@@ -24,6 +24,10 @@ pub(crate) enum ReadPurpose {
     StoreTime { origin: Origin },
     /// The store time of a message for an operator's figures.
     Age(AgeOf),
+    /// A message that a consumer sends back; `covered` as for a view.
+    SendBack { origin: Origin, request: Box<SendBackRequest>, covered: bool },
+    /// Delayed messages of a level, from an offset on.
+    Delayed(QueueId, QueueOffset),
 }
 
 /// Reads under way, by number.
@@ -49,7 +53,7 @@ impl Broker {
     }
 
     /// A read is done.
-    pub(crate) fn read_done(&mut self, _now: Now, number: u64, result: ReadResult, out: &mut Out<'_>) {
+    pub(crate) fn read_done(&mut self, now: Now, number: u64, result: ReadResult, out: &mut Out<'_>) {
         match self.reads.by_number.remove(&number) {
             None => {}
             Some(ReadPurpose::Pull { origin, pull, offsets }) => {
@@ -62,6 +66,12 @@ impl Broker {
             Some(ReadPurpose::Search { origin }) => Self::search_done(origin, result, out),
             Some(ReadPurpose::StoreTime { origin }) => Self::store_time_done(origin, result, out),
             Some(ReadPurpose::Age(of)) => self.age_read(of, &result, out),
+            Some(ReadPurpose::SendBack { origin, request, covered }) => {
+                self.send_back_read_done(now, origin, (request, covered), result, out);
+            }
+            Some(ReadPurpose::Delayed(level, offset)) => {
+                self.delayed_read_done(now, (level, offset), result, out);
+            }
         }
     }
 }

@@ -8,8 +8,9 @@ use super::{Answer, no_topic};
 use crate::broker::{Broker, Out};
 use crate::control::Control;
 use crate::io::{Now, Origin};
-use crate::pending::{ParkedSend, PendingControl, PendingSend, not_stored};
-use crate::request::SendRequest;
+use crate::pending::{Parked, PendingControl, PendingSend, not_stored};
+use crate::reply::Reply;
+use crate::request::{Request, SendRequest};
 use crate::state::TopicConfig;
 
 impl Broker {
@@ -20,16 +21,8 @@ impl Broker {
         request: Box<SendRequest>,
         _out: &mut Out<'_>,
     ) -> Answer {
-        self.check_writable()?;
-        if self.options.permission & PERM_WRITE == 0 {
-            let cause =
-                format!("the broker takes no messages (brokerPermission={})", self.options.permission);
-            return Err(not_stored(response::NO_PERMISSION, &cause));
-        }
-        if self.pending.bytes + request.len() > self.options.pending_bytes && !self.pending.sends.is_empty() {
-            let cause = format!("{} bytes wait to be written already", self.pending.bytes);
-            return Err(not_stored(response::SYSTEM_BUSY, &cause));
-        }
+        self.check_takes(request.len())?;
+        let request = self.past_retries(&origin, request)?;
         let Some(topic) = self.state.topics.get(&request.topic) else {
             return self.make_topic(now, origin, request);
         };
@@ -47,12 +40,32 @@ impl Broker {
             }
             Err(_) => self.any_queue(&request.topic, writable),
         };
-        self.pending.push_send(PendingSend { origin, queue_id, request, since: now.ticks });
+        if request.delay_level > 0 {
+            return self.send_delayed(now, origin, request, queue_id);
+        }
+        let told_queue = queue_id;
+        self.pending.push_send(PendingSend { origin, queue_id, told_queue, request, since: now.ticks });
         Ok(None)
     }
 
+    /// Whether the broker takes a message of `len` bytes now.
+    pub(super) fn check_takes(&self, len: usize) -> Result<(), Reply> {
+        self.check_writable()?;
+        if self.options.permission & PERM_WRITE == 0 {
+            let cause =
+                format!("the broker takes no messages (brokerPermission={})", self.options.permission);
+            return Err(not_stored(response::NO_PERMISSION, &cause));
+        }
+        let waiting = self.pending.bytes;
+        if waiting > 0 && waiting + len > self.options.pending_bytes {
+            let cause = format!("{waiting} bytes wait to be written already");
+            return Err(not_stored(response::SYSTEM_BUSY, &cause));
+        }
+        Ok(())
+    }
+
     /// Sends with queue id -1 take the queues of the topic in turn.
-    fn any_queue(&mut self, topic: &str, queues: u32) -> QueueId {
+    pub(super) fn any_queue(&mut self, topic: &str, queues: u32) -> QueueId {
         let next = match self.next_queue.get_mut(topic) {
             Some(next) => next,
             None => self.next_queue.entry(topic.to_owned()).or_default(),
@@ -75,26 +88,29 @@ impl Broker {
         let asked = u32::try_from(request.default_topic_queues).unwrap_or(0).max(1);
         let queues =
             if derived { 1 } else { asked.min(self.options.default_topic_queues).min(limits::QUEUES) };
-        let waiting = self.parked.iter().any(|parked| parked.request.topic == request.topic);
-        if !waiting {
-            let control = Control::PutTopic(TopicConfig::new(request.topic.as_str(), queues, queues));
+        let config = TopicConfig::new(request.topic.as_str(), queues, queues);
+        self.park(now, origin, Request::Send(request), config)
+    }
+
+    /// Makes a topic and lets a request wait until that is durable.
+    pub(super) fn park(&mut self, now: Now, origin: Origin, request: Request, topic: TopicConfig) -> Answer {
+        let name = topic.name.to_string();
+        if !self.is_topic_under_way(&name) {
+            let control = Control::PutTopic(topic);
             self.pending.controls.push_back(PendingControl { control, origin: None, since: now.ticks });
         }
-        self.parked.push(ParkedSend { origin, request, since: now.ticks });
+        self.parked.push(Parked { origin, request, topic: name, since: now.ticks });
         Ok(None)
     }
 
-    /// Topics were made: sends that waited for them go on.
+    /// Topics were made: requests that waited for them go on.
     pub(crate) fn unpark(&mut self, now: Now, out: &mut Out<'_>) {
         let (ready, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.parked)
             .into_iter()
-            .partition(|parked| self.state.topics.get(&parked.request.topic).is_some());
+            .partition(|parked| self.state.topics.get(&parked.topic).is_some());
         self.parked = waiting;
-        for ParkedSend { origin, request, .. } in ready {
-            match self.send(now, origin, request, out) {
-                Ok(None) => {}
-                Ok(Some(answer)) | Err(answer) => crate::broker::reply(origin, answer, out),
-            }
+        for Parked { origin, request, .. } in ready {
+            self.request(now, origin, request, out);
         }
     }
 }

@@ -50,12 +50,28 @@ impl Positions {
         queues.insert(position.queue_id, position.offset);
     }
 
+    /// Moves a position by one if it is this one.
+    pub(crate) fn pass(&mut self, position: &Position) {
+        let topics = self.groups.get_mut(&position.group);
+        let queues = topics.and_then(|topics| topics.get_mut(&position.topic));
+        if let Some(offset) = queues.and_then(|queues| queues.get_mut(&position.queue_id))
+            && *offset == position.offset
+        {
+            *offset = offset.next();
+        }
+    }
+
     /// Removes every position in a topic.
     pub(crate) fn forget_topic(&mut self, topic: &str) {
         self.groups.retain(|_, topics| {
             topics.remove(topic);
             !topics.is_empty()
         });
+    }
+
+    /// Removes every position of a group.
+    pub(crate) fn forget_group(&mut self, group: &str) {
+        self.groups.remove(group);
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "test support")]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 
@@ -16,8 +17,8 @@ use steadfast_broker::{Broker, Options};
 use steadfast_consensus::Write;
 use steadfast_store::checkpoint;
 use steadfast_store::log::Filler;
-use steadfast_types::Timestamp;
 use steadfast_types::record::StoredMessage;
+use steadfast_types::{Timestamp, properties};
 use steadfast_wire::body::Body;
 use steadfast_wire::code::request as code;
 use steadfast_wire::frame::{self, Serialize};
@@ -44,22 +45,59 @@ impl Answer {
         self.ext.get(name).unwrap_or_else(|| panic!("no {name} in {self:?}")).parse().unwrap()
     }
 
-    /// Bodies of the messages in a pull or query answer.
-    pub(crate) fn bodies(&self) -> Vec<String> {
+    /// The messages in a pull or query answer.
+    pub(crate) fn messages(&self) -> Vec<Message> {
         let mut rest = &self.body[..];
         let mut found = Vec::new();
         while let Some(size) = rest.first_chunk::<4>() {
             let (record, after) = rest.split_at(u32::from_be_bytes(*size) as usize);
             let message = StoredMessage::decode(record).unwrap();
-            found.push(String::from_utf8_lossy(message.body).into_owned());
+            let properties = properties::iter(message.properties);
+            found.push(Message {
+                body: String::from_utf8_lossy(message.body).into_owned(),
+                topic: message.topic.to_owned(),
+                log_offset: message.stamp.log_offset.get(),
+                store_time: message.stamp.store_time.get(),
+                born_time: message.born_time,
+                flag: message.flag,
+                reconsume_times: message.reconsume_times,
+                properties: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            });
             rest = after;
         }
         found
+    }
+
+    /// Bodies of the messages in a pull or query answer.
+    pub(crate) fn bodies(&self) -> Vec<String> {
+        self.messages().into_iter().map(|message| message.body).collect()
+    }
+}
+
+/// A stored message with what tests look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) body: String,
+    pub(crate) topic: String,
+    pub(crate) log_offset: u64,
+    pub(crate) store_time: u64,
+    pub(crate) born_time: u64,
+    pub(crate) flag: i32,
+    pub(crate) reconsume_times: u32,
+    pub(crate) properties: BTreeMap<String, String>,
+}
+
+impl Message {
+    pub(crate) fn property(&self, name: &str) -> Option<&str> {
+        self.properties.get(name).map(String::as_str)
     }
 }
 
 pub(crate) struct Node {
     pub(crate) disk: MemDisk,
+    options: Options,
+    /// The wall clock at ticks 0.
+    pub(crate) wall: u64,
     pub(crate) broker: Broker,
     pub(crate) reader: Arc<Reader<MemDisk>>,
     pub(crate) warnings: Vec<String>,
@@ -99,6 +137,11 @@ impl Node {
 
     /// Opens the disk as a new process would.
     pub(crate) fn open(disk: MemDisk, options: Options) -> Self {
+        Self::open_at(disk, options, 1_000_000)
+    }
+
+    /// Opens the disk at a time of the wall clock.
+    pub(crate) fn open_at(disk: MemDisk, options: Options, wall: u64) -> Self {
         let opened = recovery::open(disk.clone(), &options, 42).unwrap();
         let Opened { broker, writer, filler, reader, report } = opened;
         let edge = Edge {
@@ -111,6 +154,8 @@ impl Node {
         };
         let mut node = Self {
             disk,
+            options,
+            wall,
             broker,
             reader,
             warnings: report.warnings,
@@ -135,16 +180,38 @@ impl Node {
 
     /// Kills the process and starts another one on the same disk.
     pub(crate) fn restart(self) -> Self {
-        Self::open(self.disk, options())
+        Self::open_at(self.disk, self.options, self.wall + self.ticks)
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { wall: Timestamp::new(1_000_000 + self.ticks), ticks: self.ticks }
+        Now { wall: Timestamp::new(self.wall + self.ticks), ticks: self.ticks }
+    }
+
+    /// Lets time pass, and steps whenever the broker asks for it, as the shell does.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        let end = self.ticks + ms;
+        while let Some(at) = self.broker.deadline().filter(|at| *at <= end) {
+            self.ticks = self.ticks.max(at);
+            self.step(Vec::new());
+            let next = self.broker.deadline();
+            assert!(
+                self.hold_writes || next.is_none_or(|next| next > self.ticks),
+                "the broker spins at {next:?}"
+            );
+            if next == Some(at) {
+                break;
+            }
+        }
+        self.ticks = end;
     }
 
     pub(crate) fn input(&mut self, input: Input) {
-        let mut inputs = vec![input];
-        while !inputs.is_empty() {
+        self.step(vec![input]);
+    }
+
+    fn step(&mut self, mut inputs: Vec<Input>) {
+        let mut first = true;
+        while std::mem::take(&mut first) || !inputs.is_empty() {
             let mut effects = Vec::new();
             self.broker.step(self.now(), inputs.drain(..), &mut |effect| effects.push(effect));
             for effect in effects {
@@ -219,6 +286,14 @@ impl Node {
             let done = self.make(&write);
             self.input(done);
         }
+    }
+
+    /// Makes the writes that were kept, and the process dies before it hears of it.
+    pub(crate) fn die_after_writes(mut self) -> Self {
+        for write in std::mem::take(&mut self.held) {
+            self.make(&write);
+        }
+        self.restart()
     }
 
     /// Sends a request from connection `conn`; its answer goes to `answers`.

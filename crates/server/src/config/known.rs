@@ -79,10 +79,11 @@ pub(super) const GROUPS: &[Group] = &[
                persistConsumerOffsetIncrementally useServerSideResetOffset",
     },
     Group {
-        reason: "delayed messages are not there yet: they are refused, not delivered at once",
+        reason: "the progress of delayed messages is in the log; delivery at a time of the sender's choice (TIMER_*) is \
+                 not there yet: such messages are refused, not delivered at once",
         keys: "allowRecallWhenBrokerNotWriteable appendTopicForTimerDeleteKey delayOffsetUpdateVersionStep \
                enableScheduleAsyncDeliver enableScheduleMessageStats flushDelayOffsetInterval \
-               mappedFileSizeTimerLog messageDelayLevel recallMessageEnable scheduleAsyncDeliverMaxPendingLimit \
+               mappedFileSizeTimerLog recallMessageEnable scheduleAsyncDeliverMaxPendingLimit \
                scheduleAsyncDeliverMaxResendNum2Blocked timerColdDataCheckIntervalMs timerCongestNumEachSlot \
                timerEnableCheckMetrics timerEnableRetryUntilSuccess timerFlushIntervalMs timerGetMessageThreadNum \
                timerInterceptDelayLevel timerMaxDelaySec timerMetricSmallThreshold timerPrecisionMs \
@@ -254,8 +255,8 @@ pub(super) const GROUPS: &[Group] = &[
                subscriptionExpiredTimeout",
     },
     Group {
-        reason: "subscription groups need not be made, and the topics of the broker and cluster are not made",
-        keys: "autoCreateSubscriptionGroup brokerTopicEnable clusterTopicEnable enableCreateSysGroup \
+        reason: "the topics of the broker and cluster are not made, and every consumer group is served alike",
+        keys: "brokerTopicEnable clusterTopicEnable enableCreateSysGroup \
                enableMixedMessageType enableRegisterProducer rejectPullConsumerEnable useStaticSubscription \
                validateSystemTopicWhenUpdateTopic",
     },

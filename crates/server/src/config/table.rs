@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
+use steadfast_broker::DelayLevels;
 use steadfast_types::limits;
 
 use super::value::{
@@ -110,6 +111,10 @@ settings! {
         "autoCreateTopicEnable" => auto_create_topic: bool = true, live;
         /// Queues of such a topic at most.
         "defaultTopicQueueNums" => default_topic_queues: u32 = 8, live;
+        /// Whether a consumer group's first consumer makes its settings and its retry topic.
+        "autoCreateSubscriptionGroup" => auto_create_group: bool = true, live;
+        /// Delays of delayed messages and of retries; the first is level 1. Messages that wait already go by it too.
+        "messageDelayLevel" => delay_levels: DelayLevels = DelayLevels::default();
         /// What clients may do with the whole broker.
         "brokerPermission" => permission: Permission = Permission(6), live;
         /// Whether a pull of a consumer that has everything waits as long as the consumer asks for.

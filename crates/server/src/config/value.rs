@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use steadfast_broker::DelayLevels;
+
 /// A type that a setting can have.
 pub(super) trait Value: Sized {
     /// What texts it takes, for people.
@@ -50,6 +52,18 @@ impl Value for bool {
     fn parse(text: &str) -> Result<Self, String> {
         // Java takes any case.
         text.to_ascii_lowercase().parse().map_err(|_| Self::refuse(text))
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for DelayLevels {
+    const KIND: &'static str = "delays such as 1s 5m 2h 1d";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|error| format!("takes {}: {error}", Self::KIND))
     }
 
     fn text(&self) -> String {

@@ -223,4 +223,39 @@ header! {
         "topic" => topic: Option<Cow<'a, str>>,
         "topicList" => topic_list: Option<Cow<'a, str>>,
     }
+
+    /// CONSUMER_SEND_MSG_BACK (36). `offset` is the message's log offset.
+    ConsumerSendMsgBack<'a> {
+        "offset" => offset: i64,
+        "group" => group: Cow<'a, str>,
+        "delayLevel" => delay_level: i32,
+        "originMsgId" => origin_msg_id: Option<Cow<'a, str>>,
+        "originTopic" => origin_topic: Option<Cow<'a, str>>,
+        "unitMode" => unit_mode: bool = false,
+        "maxReconsumeTimes" => max_reconsume_times: Option<i32>,
+    }
+
+    /// GET_SUBSCRIPTIONGROUP_CONFIG (352).
+    GetSubscriptionGroup<'a> {
+        "group" => group: Cow<'a, str>,
+    }
+
+    /// DELETE_SUBSCRIPTIONGROUP (207). Tools of RocketMQ 4 say `removeOffset`, those of 5 `cleanOffset`.
+    DeleteSubscriptionGroup<'a> {
+        "groupName" => group_name: Cow<'a, str>,
+        "cleanOffset" => clean_offset: bool = false,
+        "removeOffset" => remove_offset: bool = false,
+    }
+
+    /// GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201). Old clients send none of the fields and want everything.
+    GetAllSubscriptionGroups<'a> {
+        "groupSeq" => group_seq: Option<i32>,
+        "dataVersion" => data_version: Option<Cow<'a, str>>,
+        "maxGroupNum" => max_group_num: Option<i32>,
+    }
+
+    /// Response to GET_ALL_SUBSCRIPTIONGROUP_CONFIG.
+    GetAllSubscriptionGroupsResponse {
+        "totalGroupNum" => total_group_num: i32,
+    }
 }
