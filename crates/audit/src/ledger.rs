@@ -57,6 +57,8 @@ pub(crate) struct MessageBook {
     pub(crate) owed: bool,
     /// Copies that the server was asked to make in other topics.
     pub(crate) copies: BTreeMap<Name, u32>,
+    /// Those of them that it acknowledged.
+    pub(crate) owed_copies: BTreeMap<Name, u32>,
 }
 
 impl MessageBook {
@@ -149,6 +151,7 @@ impl Ledger {
             acks: Vec::new(),
             owed: false,
             copies: BTreeMap::new(),
+            owed_copies: BTreeMap::new(),
         };
         self.messages.insert(id.clone(), book);
     }
@@ -195,6 +198,20 @@ impl Ledger {
         match self.messages.get_mut(id) {
             Some(book) => *book.copies.entry(topic.into()).or_default() += 1,
             None => self.strays.push((id.clone(), "was sent back but never sent")),
+        }
+    }
+
+    /// The server said that it made such a copy, or will: it must turn up in that topic.
+    pub fn copy_owed(&mut self, id: &MessageId, topic: impl Into<Name>) {
+        if let Some(book) = self.messages.get_mut(id) {
+            *book.owed_copies.entry(topic.into()).or_default() += 1;
+        }
+    }
+
+    /// The server said for certain that it has not made such a copy, and never will.
+    pub fn copy_refused(&mut self, id: &MessageId, topic: &str) {
+        if let Some(copies) = self.messages.get_mut(id).and_then(|book| book.copies.get_mut(topic)) {
+            *copies -= 1;
         }
     }
 

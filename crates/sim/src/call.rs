@@ -4,11 +4,11 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use steadfast_audit::{CommitTicket, Moment, Name, Place, Position, Queue};
+use steadfast_audit::{CommitTicket, MessageId, Moment, Name, Place, Position, Queue};
 use steadfast_broker::reader::QUERY_BYTES;
-use steadfast_types::limits;
 use steadfast_types::message_id::parse_offset_msg_id;
-use steadfast_types::{QueueId, QueueOffset};
+use steadfast_types::topic::{dlq_topic, retry_topic};
+use steadfast_types::{QueueId, QueueOffset, limits};
 use steadfast_wire::code::response;
 use steadfast_wire::header::ExtFields;
 use steadfast_wire::headers::{OffsetResponse, PullMessageResponse, SendMessageResponse};
@@ -32,6 +32,7 @@ pub(crate) enum Call {
         epoch: Option<u32>,
     },
     Pull(Box<Pull>),
+    SendBack(Rc<Back>),
     /// Setting a position.
     Commit(CommitTicket),
     /// Asking for a position.
@@ -76,6 +77,40 @@ pub(crate) struct Pull {
     pub(crate) filter: Filter,
     /// What the queue's end was known to be when the pull left.
     pub(crate) floor: u64,
+}
+
+/// Retries after which a message is a dead letter.
+pub(crate) const MAX_RETRIES: u32 = 2;
+
+/// A message that is sent back.
+#[derive(Debug, Clone)]
+pub(crate) struct Back {
+    pub(crate) id: MessageId,
+    pub(crate) group: Name,
+    /// Where its consumer got it.
+    pub(crate) place: Place,
+    pub(crate) log_offset: u64,
+    pub(crate) delay_level: i32,
+    pub(crate) first_topic: Name,
+    /// Where it must turn up.
+    pub(crate) to: Name,
+}
+
+impl Back {
+    /// A consumer of a group sends a message back that it got.
+    pub(crate) fn new(group: &Name, seen: &Seen, delay_level: i32) -> Self {
+        let is_dead = delay_level < 0 || seen.reconsume_times >= MAX_RETRIES;
+        let to = if is_dead { dlq_topic(group) } else { retry_topic(group) };
+        Self {
+            id: seen.id.clone(),
+            group: group.clone(),
+            place: seen.place.clone(),
+            log_offset: seen.place.log_offset.get(),
+            delay_level,
+            first_topic: seen.first_topic.clone(),
+            to: to.into(),
+        }
+    }
 }
 
 /// How a call ended.
@@ -139,6 +174,7 @@ pub(crate) fn observe(call: &Call, answer: &Response, stage: &mut Stage) {
     match call {
         Call::Send { messages, epoch } => sent(messages, *epoch, answer, stage),
         Call::Pull(pull) => pulled(pull, answer, stage),
+        Call::SendBack(back) => sent_back(back, answer, stage),
         Call::Commit(ticket) if answer.is_ok() => stage.ledger.acknowledge(ticket),
         Call::Position(position, begun) => match (answer.code, answer.offset()) {
             (response::SUCCESS, Some(offset)) => {
@@ -167,6 +203,10 @@ fn sent(messages: &[Message], epoch: Option<u32>, answer: &Response, stage: &mut
     match answer.outcome() {
         Outcome::NotDone => messages.iter().for_each(|message| stage.ledger.refused(&message.id())),
         Outcome::Unknown => messages.iter().for_each(|message| stage.ledger.unknown(&message.id())),
+        Outcome::Done if messages[0].delay_level > 0 => {
+            stage.ledger.owed(&messages[0].id());
+            stage.watch.topic_made(&messages[0].topic, 0);
+        }
         Outcome::Done => {
             let Some(places) = places(messages, answer) else {
                 let text =
@@ -190,6 +230,17 @@ fn places(messages: &[Message], answer: &Response) -> Option<Vec<Place>> {
     let logs: Option<Vec<_>> = header.msg_id.split(',').map(parse_offset_msg_id).collect();
     let logs = logs.filter(|logs| logs.len() == messages.len())?;
     Some((first..).zip(logs).map(|(offset, log)| message::place(&queue, offset, log)).collect())
+}
+
+fn sent_back(back: &Back, answer: &Response, stage: &mut Stage) {
+    match answer.outcome() {
+        Outcome::NotDone => stage.ledger.copy_refused(&back.id, &back.to),
+        Outcome::Unknown => {}
+        Outcome::Done => {
+            stage.ledger.copy_owed(&back.id, back.to.clone());
+            stage.watch.topic_made(&back.to, 1);
+        }
+    }
 }
 
 fn pulled(pull: &Pull, answer: &Response, stage: &mut Stage) {

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use steadfast_audit::{Attempt, Digest, MessageId, Name, Place, Queue};
 use steadfast_types::java_hash::tag_code;
-use steadfast_types::properties::{self, CLUSTER, KEYS, MSG_REGION, TAGS, TRACE_ON, UNIQ_KEY};
+use steadfast_types::properties::{
+    self, CLUSTER, DELAY, DLQ_ORIGIN_MESSAGE_ID, DLQ_ORIGIN_TOPIC, KEYS, MSG_REGION, ORIGIN_MESSAGE_ID,
+    RETRY_TOPIC, TAGS, TRACE_ON, UNIQ_KEY,
+};
 use steadfast_types::record::{Record, StoredMessage, records};
 use steadfast_types::{LogOffset, QueueId, QueueOffset, Timestamp};
 
@@ -11,8 +14,18 @@ use steadfast_types::{LogOffset, QueueId, QueueOffset, Timestamp};
 pub(crate) const BROKER: &str = "broker-a";
 /// The property that holds a message's number, which is its id in the ledger.
 const NUMBER: &str = "SIM";
-/// What the server adds to a message, and the key that it makes if there is none.
-const SERVERS: [&str; 4] = [CLUSTER, MSG_REGION, TRACE_ON, UNIQ_KEY];
+/// What the server adds to a message or takes from it, and the key that it makes if there is none.
+const SERVERS: [&str; 9] = [
+    CLUSTER,
+    MSG_REGION,
+    TRACE_ON,
+    UNIQ_KEY,
+    DELAY,
+    RETRY_TOPIC,
+    ORIGIN_MESSAGE_ID,
+    DLQ_ORIGIN_TOPIC,
+    DLQ_ORIGIN_MESSAGE_ID,
+];
 
 /// A message that is sent.
 #[derive(Debug, Clone)]
@@ -25,6 +38,8 @@ pub(crate) struct Message {
     /// None leaves it to the server.
     pub(crate) unique_key: Option<Name>,
     pub(crate) flag: i32,
+    /// Delay level; 0 for none.
+    pub(crate) delay_level: u32,
 }
 
 impl Message {
@@ -43,6 +58,9 @@ impl Message {
         }
         if let Some(tag) = self.tag {
             properties::push(&mut text, TAGS, tag);
+        }
+        if self.delay_level > 0 {
+            properties::push(&mut text, DELAY, &self.delay_level.to_string());
         }
         properties::push(&mut text, NUMBER, &self.number.to_string());
         text
@@ -74,6 +92,10 @@ pub(crate) struct Seen {
     pub(crate) digest: Digest,
     pub(crate) tag: i32,
     pub(crate) store_time: Timestamp,
+    /// How often it was retried.
+    pub(crate) reconsume_times: u32,
+    /// The topic that it had at first.
+    pub(crate) first_topic: Name,
     /// Bytes in its record.
     pub(crate) size: u64,
 }
@@ -84,6 +106,7 @@ impl Seen {
         let number = properties::get(message.properties, NUMBER).and_then(|text| text.parse::<u64>().ok());
         let tags = properties::get(message.properties, TAGS);
         let stamp = message.stamp;
+        let first_topic = properties::get(message.properties, RETRY_TOPIC).unwrap_or(message.topic);
         Ok(Self {
             id: number.map_or_else(|| format!("without a number at {}", stamp.log_offset).into(), Into::into),
             place: Place {
@@ -91,12 +114,38 @@ impl Seen {
                 offset: stamp.queue_offset,
                 log_offset: stamp.log_offset,
             },
-            digest: digest(message.topic, message.flag, message.body, message.properties),
+            digest: digest(first_topic, message.flag, message.body, message.properties),
             tag: tag_code(tags),
             store_time: stamp.store_time,
+            reconsume_times: message.reconsume_times,
+            first_topic: first_topic.into(),
             size: record.len() as u64,
         })
     }
+}
+
+/// A delayed message as it waits.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting {
+    pub(crate) id: MessageId,
+    /// The topic that it is for.
+    pub(crate) topic: Name,
+    pub(crate) store_time: Timestamp,
+}
+
+/// The delayed messages in the body of an answer.
+pub(crate) fn waiting(body: &[u8]) -> Result<Vec<Waiting>, String> {
+    let parse = |record: Result<(usize, Record<'_>), _>| match record {
+        Ok((_, Record::Message(bytes))) => {
+            let message = StoredMessage::decode(bytes).map_err(|error| error.to_string())?;
+            let get = |name| properties::get(message.properties, name).ok_or(format!("{name} is missing"));
+            let number: u64 = get(NUMBER)?.parse().map_err(|_| "a number is none".to_owned())?;
+            let topic = get(properties::REAL_TOPIC)?.into();
+            Ok(Waiting { id: number.into(), topic, store_time: message.stamp.store_time })
+        }
+        other => Err(format!("{other:?}")),
+    };
+    records(body).map(parse).collect()
 }
 
 /// The messages in the body of an answer, one after the other.

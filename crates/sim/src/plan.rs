@@ -57,8 +57,13 @@ impl Plan {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::stream(seed, "plan");
         let hostile = rng.one_in(12);
-        let workload = if hostile { Workload::hostile(&mut rng) } else { Workload::draw(&mut rng) };
+        let mut moves = Rng::stream(seed, "moves");
+        let workload = match hostile {
+            true => Workload::hostile(&mut rng),
+            false => Workload::draw(&mut rng).with_moves(&mut moves),
+        };
         let mut options = settings::draw(&workload, &mut rng);
+        options.delay_levels = settings::delay_levels(&mut moves);
         if hostile {
             options.flush = steadfast_broker::Flush::Sync;
         }

@@ -26,6 +26,8 @@ pub enum Gist {
     Bounds,
     /// A consumer was led past a message.
     Skip,
+    /// A delayed message came too early, or not as often as it was stored.
+    Delay,
     /// An acknowledged message or topic is denied.
     Lookup,
     /// The server does not start, though nothing is damaged.

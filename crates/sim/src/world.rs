@@ -8,6 +8,7 @@
 //! ```
 
 mod damage;
+mod delays;
 mod strike;
 
 use std::collections::BTreeMap;
@@ -335,6 +336,7 @@ impl World {
         // Of a read that did not come to its end everything would seem lost.
         let Some(audit) = self.clients[auditor].take_audit() else { return };
         self.stage.watch.finish(&audit.state, &audit.tags);
+        delays::judge(&audit, &self.plan.options.delay_levels, &mut self.stage.watch);
         let verdict = self.stage.ledger.check(&audit.state);
         for violation in verdict.violations {
             let gist = Gist::Ledger(violation.invariant.letter());

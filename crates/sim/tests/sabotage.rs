@@ -60,6 +60,11 @@ fn snapshot_not_verified() {
 }
 
 #[test]
+fn delivery_and_progress_are_two_entries() {
+    caught(Sabotage::DeliveredWithoutPosition, &[Gist::Delay, Gist::Ledger('L')]);
+}
+
+#[test]
 fn queue_offset_from_the_tail_alone() {
     caught(Sabotage::QueueOffsetFromTail, &[Gist::Ledger('L'), Gist::Ledger('O'), Gist::Bounds]);
 }

@@ -48,6 +48,15 @@ fn check_copies(run: &Run<'_>, id: &MessageId, book: &MessageBook, findings: &mu
             findings.add(Acked, &[id], None, text);
         }
     }
+    for (topic, owed) in &book.owed_copies {
+        let copies = run.copies(id, topic);
+        if copies < *owed {
+            let text = format!(
+                "message {id} is {copies} times in topic {topic}, but the server took it on for there {owed} times"
+            );
+            findings.add(Acked, &[id], None, text);
+        }
+    }
     if book.owed && book.acks.is_empty() && run.copies(id, &book.topic) == 0 {
         let text = format!("message {id}, which the server took on, is nowhere in topic {}", book.topic);
         findings.add(Acked, &[id], None, text);

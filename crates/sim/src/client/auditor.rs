@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use steadfast_audit::{FinalState, Found, Lookup, Name, Place, Position, Queue, QueueContent};
-use steadfast_types::{QueueId, QueueOffset, limits};
-use steadfast_wire::code::response;
+use steadfast_audit::{FinalState, Found, Lookup, MessageId, Name, Place, Position, Queue, QueueContent};
+use steadfast_types::topic::SCHEDULE;
+use steadfast_types::{QueueId, QueueOffset, Timestamp, limits};
+use steadfast_wire::body::{Body, KVTable};
+use steadfast_wire::code::{request, response};
 use steadfast_wire::headers::{Boundary, PullMessageResponse};
 
 use super::requests::{Pulling, Sending};
 use super::{Base, Client, TIMEOUT, requests};
 use crate::call::{self, Answer, Call, Pull, Response};
 use crate::clock::Micros;
-use crate::message::{self, Message};
+use crate::message::{self, Message, Waiting};
 use crate::plan::{Filter, Making, Plan};
 use crate::rng::Rng;
 use crate::stage::Stage;
@@ -26,6 +28,10 @@ pub(crate) struct Audit {
     pub(crate) state: FinalState,
     /// The tag code of each message.
     pub(crate) tags: BTreeMap<Place, i32>,
+    /// The delayed messages, each with its level's number from 0.
+    pub(crate) waited: Vec<(u32, Waiting)>,
+    /// When each message was stored in a topic, each time.
+    pub(crate) stored: BTreeMap<(MessageId, Name), Vec<Timestamp>>,
 }
 
 pub(crate) struct Auditor {
@@ -43,6 +49,10 @@ pub(crate) struct Auditor {
 
 #[derive(Debug, Clone)]
 enum Task {
+    /// Wait until every delayed message has been delivered.
+    Settled,
+    /// Read the delayed messages of a level.
+    Delayed(u32, u64),
     /// Make sure that a topic has all its queues.
     Topic(Name, u32),
     /// Send one message to a queue: it must still take some.
@@ -64,7 +74,7 @@ const PAUSE: Micros = Micros::millis(200);
 
 impl Auditor {
     pub(crate) fn new(no: usize, plan: &Plan, stage: &mut Stage) -> Self {
-        let mut todo = VecDeque::new();
+        let mut todo = VecDeque::from([Task::Settled]);
         let topics = stage.watch.topics();
         for (topic, queues) in &topics {
             todo.push_back(Task::Topic(topic.clone(), *queues));
@@ -91,6 +101,7 @@ impl Auditor {
 
     /// What can only be planned when the queues were read.
     fn plan_rest(&mut self, stage: &Stage) {
+        self.todo.push_back(Task::Delayed(0, 0));
         self.audit.state.positions = Some(BTreeMap::new());
         self.todo.extend(stage.ledger.known_positions().cloned().map(Task::Position));
         if self.look_up {
@@ -107,6 +118,13 @@ impl Auditor {
         let Some(task) = self.todo.front().cloned() else { return };
         let Base { caller, .. } = self.base;
         let (ask, call) = match &task {
+            Task::Settled => (requests::plain(request::GET_BROKER_RUNTIME_INFO), Call::Other),
+            Task::Delayed(level, offset) => {
+                let queue = message::queue(SCHEDULE, QueueId::new(*level));
+                let ask = requests::pull(reading(&queue, *offset));
+                self.base.busy = true;
+                return stage.call(caller, ask.header, &ask.body, TIMEOUT, Call::Other);
+            }
             Task::Topic(topic, queues) => {
                 let call = Call::MakeTopic { topic: topic.clone(), queues: *queues };
                 (requests::make_topic(topic, (*queues).max(1)), call)
@@ -151,6 +169,8 @@ impl Auditor {
     fn take(&mut self, task: &Task, reply: &Response, stage: &mut Stage) -> bool {
         let offset = reply.offset();
         match (task, reply.code, offset) {
+            (Task::Settled, response::SUCCESS, _) => return is_settled(reply),
+            (Task::Delayed(level, offset), ..) => return self.take_delayed(*level, *offset, reply),
             (Task::Topic(..) | Task::Send(..), response::SUCCESS, _) => {}
             (Task::Min(queue), response::SUCCESS, Some(min)) => {
                 let min = QueueOffset::new(min);
@@ -193,6 +213,22 @@ impl Auditor {
         true
     }
 
+    /// Takes what waited in a queue of a level; all levels have been read when there is no such queue.
+    fn take_delayed(&mut self, level: u32, offset: u64, reply: &Response) -> bool {
+        match reply.code {
+            response::SUCCESS => {
+                let Ok(waited) = message::waiting(&reply.body) else { return false };
+                let next = offset + waited.len() as u64;
+                self.audit.waited.extend(waited.into_iter().map(|waited| (level, waited)));
+                self.todo.insert(1, Task::Delayed(level, next));
+            }
+            response::PULL_NOT_FOUND => self.todo.insert(1, Task::Delayed(level + 1, 0)),
+            response::TOPIC_NOT_EXIST => {}
+            _ => return reply.remark.contains("does not exist"),
+        }
+        true
+    }
+
     fn take_messages(&mut self, queue: &Queue, from: u64, reply: &Response, stage: &mut Stage) -> bool {
         let next = PullMessageResponse::decode(&reply.ext).ok();
         let next = next.and_then(|header| u64::try_from(header.next_begin_offset).ok());
@@ -201,6 +237,8 @@ impl Auditor {
         };
         for seen in stage.last_seen.drain(..) {
             let (offset, log_offset) = (seen.place.offset, seen.place.log_offset);
+            let key = (seen.id.clone(), queue.topic.clone());
+            self.audit.stored.entry(key).or_default().push(seen.store_time);
             content.messages.push(Found { offset, log_offset, id: seen.id, digest: seen.digest });
             self.audit.tags.insert(seen.place, seen.tag);
             self.times.push(seen.store_time.get());
@@ -232,16 +270,25 @@ impl Auditor {
     }
 }
 
+/// Whether every delayed message has been delivered, by the server's figures.
+fn is_settled(reply: &Response) -> bool {
+    let Ok(figures) = KVTable::decode(&reply.body) else { return false };
+    figures.table.iter().all(|(key, value)| match key.as_str() {
+        "scheduleMessagesPassedOver" => value == "0",
+        key if key.starts_with("scheduleMessageOffset_") => {
+            value.split_once(',').is_some_and(|(next, end)| next == end)
+        }
+        _ => true,
+    })
+}
+
+fn reading(queue: &Queue, offset: u64) -> Pulling<'_> {
+    let most = limits::PULL_MESSAGES as i32;
+    Pulling { group: "audit", queue, offset, most, hold: 0, commit: None, expression: Some("*") }
+}
+
 fn read<'a>(queue: &'a Queue, offset: u64, stage: &Stage) -> (requests::Ask<'a>, Call) {
-    let pulling = Pulling {
-        group: "audit",
-        queue,
-        offset,
-        most: limits::PULL_MESSAGES as i32,
-        hold: 0,
-        commit: None,
-        expression: Some("*"),
-    };
+    let pulling = reading(queue, offset);
     let floor = stage.watch.floor(queue);
     let pull = Pull { group: "audit".into(), queue: queue.clone(), offset, filter: Filter::All, floor };
     (requests::pull(pulling), Call::Pull(Box::new(pull)))
@@ -256,6 +303,7 @@ fn canary(topic: &Name, stage: &mut Stage) -> Message {
         keys: Vec::new(),
         unique_key: None,
         flag: 0,
+        delay_level: 0,
     }
 }
 

@@ -1,19 +1,21 @@
 //! A member of a consumer group: pulls its share of the queues, and sets positions once it has processed what it
 //! got. Now and then it forgets everything and goes on from the positions in the broker.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
 use steadfast_audit::{Name, Position, Queue};
+use steadfast_types::topic::{dlq_topic, retry_topic};
 use steadfast_types::{QueueId, QueueOffset};
 use steadfast_wire::code::response;
 use steadfast_wire::headers::PullMessageResponse;
 
 use super::requests::Pulling;
 use super::{Base, Client, TIMEOUT, requests};
-use crate::call::{Answer, Call, Pull, Response};
+use crate::call::{Answer, Back, Call, Outcome, Pull, Response};
 use crate::clock::Micros;
 use crate::message;
-use crate::plan::{Group, Workload};
+use crate::plan::{Filter, Group, Workload};
 use crate::stage::{Phase, Stage};
 
 pub(super) struct Consumer {
@@ -30,17 +32,23 @@ pub(super) struct Consumer {
     processed: BTreeMap<u32, u64>,
     /// Queues of which nothing is left, now that nobody sends any more.
     drained: BTreeSet<u32>,
+    /// Messages that could not be processed, to be sent back; and attempts left for the first of them.
+    failed: VecDeque<Rc<Back>>,
+    attempts: u32,
     turn: u32,
     all_drained: bool,
 }
 
 impl Consumer {
     pub(super) fn new(mut base: Base, workload: &Workload, group: &Group, member: u32) -> Self {
-        let by_heartbeat = base.rng.one_in(4);
+        // The last heartbeat counts for a group, and that of its retries has another subscription.
+        let by_heartbeat = !group.sends_back && base.rng.one_in(4);
         Self {
             base,
             group: group.clone(),
             topic: workload.topics[group.topic].name.clone(),
+            failed: VecDeque::new(),
+            attempts: 0,
             member,
             by_heartbeat,
             heartbeat_due: true,
@@ -50,6 +58,15 @@ impl Consumer {
             turn: 0,
             all_drained: false,
         }
+    }
+
+    /// The member of a group that processes its retries.
+    pub(super) fn of_retries(base: Base, workload: &Workload, group: &Group, stage: &mut Stage) -> Self {
+        let topic: Name = retry_topic(&group.name).into();
+        stage.watch.topic_wanted(&topic, 1);
+        stage.watch.topic_wanted(&dlq_topic(&group.name).into(), 1);
+        let group = Group { filter: Filter::All, members: 1, ..group.clone() };
+        Self { topic, ..Self::new(base, workload, &group, 0) }
     }
 
     /// The queues of this member: every so manieth.
@@ -65,6 +82,9 @@ impl Consumer {
         if self.heartbeat_due {
             let ask = requests::heartbeat(self.base.caller.no, &self.group, &self.topic);
             return self.base.call(ask, TIMEOUT, Call::Other, stage);
+        }
+        if let Some(back) = self.failed.front().cloned() {
+            return self.send_back(back, stage);
         }
         let queues = self.queues(stage);
         if stage.phase != Phase::Faults && stage.sending == 0 {
@@ -111,6 +131,26 @@ impl Consumer {
         self.base.call(ask, TIMEOUT, Call::Commit(ticket), stage);
     }
 
+    fn send_back(&mut self, back: Rc<Back>, stage: &mut Stage) {
+        stage.ledger.copied(&back.id, back.to.clone());
+        // The server moves the position if it stands at the message.
+        let position = Position { group: self.group.name.clone(), queue: back.place.queue.clone() };
+        stage.ledger.committing(&position, back.place.offset.next());
+        let ask = requests::send_back(&back);
+        self.base.call(ask, TIMEOUT, Call::SendBack(back.clone()), stage);
+    }
+
+    /// What was tried with the first of the failed messages.
+    fn sent_back(&mut self, outcome: Outcome, stage: &mut Stage) {
+        self.attempts += 1;
+        if outcome == Outcome::Done || self.attempts >= 6 {
+            self.attempts = 0;
+            self.failed.pop_front();
+            return self.base.rest(stage);
+        }
+        self.base.back_off(stage);
+    }
+
     fn pull(&mut self, id: u32, next: u64, stage: &mut Stage) {
         let queue = self.queue(id);
         let rng = &mut self.base.rng;
@@ -152,6 +192,14 @@ impl Consumer {
             }
             return self.base.back_off(stage);
         };
+        if self.group.sends_back && stage.phase == Phase::Faults {
+            for seen in stage.last_seen.iter().filter(|_| reply.is_ok()) {
+                if self.base.rng.one_in(15) {
+                    let level = *self.base.rng.pick(&[0, 0, 1, 2, -1]);
+                    self.failed.push_back(Rc::new(Back::new(&self.group.name, seen, level)));
+                }
+            }
+        }
         self.next.insert(id, next);
         if next > pull.offset && self.group.commits {
             self.processed.insert(id, next);
@@ -165,6 +213,8 @@ impl Consumer {
         if stage.phase == Phase::Faults && self.base.rng.one_in(40) {
             self.next.clear();
             self.processed.clear();
+            self.failed.clear();
+            self.attempts = 0;
             self.heartbeat_due = true;
         }
         self.base.rest(stage);
@@ -196,13 +246,19 @@ impl Client for Consumer {
 
     fn answer(&mut self, call: &Call, answer: Answer, stage: &mut Stage) {
         self.base.busy = false;
-        let Answer::Reply(reply) = answer else {
+        let Answer::Reply(reply) = &answer else {
             // The broker that comes next knows nothing of this client.
             self.heartbeat_due |= self.by_heartbeat;
+            if let Call::SendBack(back) = call {
+                if matches!(answer, Answer::NotSent) {
+                    stage.ledger.copy_refused(&back.id, &back.to);
+                }
+                return self.sent_back(Outcome::Unknown, stage);
+            }
             return self.base.back_off(stage);
         };
         match call {
-            Call::Pull(pull) => self.pulled(pull, &reply, stage),
+            Call::Pull(pull) => self.pulled(pull, reply, stage),
             Call::Position(Position { queue, .. }, _) | Call::MinOffset { queue } => {
                 match reply.offset().filter(|_| reply.is_ok()) {
                     Some(offset) => {
@@ -210,13 +266,14 @@ impl Client for Consumer {
                         self.base.rest(stage);
                     }
                     None => {
-                        if is_absent(&reply) {
+                        if is_absent(reply) {
                             self.drained.insert(queue.id.get());
                         }
                         self.base.back_off(stage);
                     }
                 }
             }
+            Call::SendBack(_) => self.sent_back(reply.outcome(), stage),
             Call::Commit(_) if !reply.is_ok() => self.base.back_off(stage),
             Call::Other => {
                 self.heartbeat_due = !reply.is_ok();

@@ -47,6 +47,7 @@ impl Hostile {
             keys: Vec::new(),
             unique_key: Some("hostile".into()),
             flag: 0,
+            delay_level: 0,
         };
         let mark = stage.mark;
         let blocks = self.base.rng.within(2..24);

@@ -61,6 +61,10 @@ pub(crate) fn all(seed: u64, plan: &Plan, stage: &mut Stage) -> Vec<Box<dyn Clie
             let base = base(clients.len());
             clients.push(Box::new(consumer::Consumer::new(base, workload, group, member)));
         }
+        if group.sends_back {
+            let base = base(clients.len());
+            clients.push(Box::new(consumer::Consumer::of_retries(base, workload, group, stage)));
+        }
     }
     for _ in 0..workload.probers {
         clients.push(Box::new(prober::Prober::new(base(clients.len()))));

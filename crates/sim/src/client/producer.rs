@@ -18,6 +18,7 @@ pub(super) struct Producer {
     topics: Vec<Topic>,
     sizes: Sizes,
     batch: u64,
+    delayed: u64,
     oneway: u64,
     keys: u64,
     /// What is being sent.
@@ -40,6 +41,7 @@ impl Producer {
             topics: workload.topics.clone(),
             sizes: workload.sizes,
             batch: workload.batch,
+            delayed: workload.delayed,
             oneway: workload.oneway,
             keys: workload.keys,
             current: None,
@@ -58,6 +60,14 @@ impl Producer {
             // All of a batch must fit where one message does.
             room = (room - size).saturating_sub(1_000);
             messages.push(message(&topic.name, size, self.keys, rng, stage));
+        }
+        // With a topic that is deleted its messages go, delayed ones at a time that nobody knows.
+        if let [message] = &mut messages[..]
+            && !topic.scratch
+            && self.delayed > 0
+            && rng.percent(self.delayed)
+        {
+            message.delay_level = rng.within(1..8) as u32;
         }
         let queue = if rng.one_in(5) { -1 } else { rng.below(u64::from(topic.queues)) as i32 };
         let sending = Sending {
@@ -109,6 +119,7 @@ fn message(topic: &Name, size: usize, keys: u64, rng: &mut Rng, stage: &mut Stag
         keys: (0..rng.below(3)).map(|_| format!("key-{}", rng.below(keys)).into()).collect(),
         unique_key: rng.percent(95).then(|| format!("0A0000010000SFMQ{number:016X}").into()),
         flag: rng.below(100) as i32,
+        delay_level: 0,
     }
 }
 

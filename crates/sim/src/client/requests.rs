@@ -13,10 +13,12 @@ use steadfast_wire::body::{
 use steadfast_wire::code::request;
 use steadfast_wire::header::Header;
 use steadfast_wire::headers::{
-    self, Boundary, CreateTopic, DeleteTopic, GetMaxOffset, GetMinOffset, PullMessage, QueryConsumerOffset,
-    QueryMessage, SearchOffset, SendMessage, TopicOnly, UpdateConsumerOffset, ViewMessage,
+    self, Boundary, ConsumerSendMsgBack, CreateTopic, DeleteTopic, GetMaxOffset, GetMinOffset, PullMessage,
+    QueryConsumerOffset, QueryMessage, SearchOffset, SendMessage, TopicOnly, UpdateConsumerOffset,
+    ViewMessage,
 };
 
+use crate::call::{Back, MAX_RETRIES};
 use crate::message::Message;
 use crate::plan::{Group, Making};
 
@@ -212,6 +214,19 @@ pub(crate) fn about_topic(code: i32, topic: &str) -> Ask<'_> {
 /// A question without fields.
 pub(crate) fn plain(code: i32) -> Ask<'static> {
     Ask::new(code, |_| {})
+}
+
+/// A consumer could not process a message.
+pub(crate) fn send_back(back: &Back) -> Ask<'_> {
+    let fields = ConsumerSendMsgBack {
+        offset: back.log_offset as i64,
+        group: (&*back.group).into(),
+        delay_level: back.delay_level,
+        origin_topic: Some((&*back.first_topic).into()),
+        max_reconsume_times: Some(MAX_RETRIES as i32),
+        ..ConsumerSendMsgBack::default()
+    };
+    Ask::new(request::CONSUMER_SEND_MSG_BACK, |header| fields.encode(&mut header.ext))
 }
 
 /// A consumer says who it is and what it wants.

@@ -1,6 +1,6 @@
 //! The broker's settings in a run: everything small, so that what is rare in production happens all the time.
 
-use steadfast_broker::{Flush, Options};
+use steadfast_broker::{DelayLevels, Flush, Options};
 
 use super::workload::Workload;
 use crate::disk::Latency;
@@ -31,6 +31,12 @@ pub(super) fn draw(workload: &Workload, rng: &mut Rng) -> Options {
         read_cache_bytes: 0,
         ..Options::default()
     }
+}
+
+/// Delays that a run waits for.
+pub(super) fn delay_levels(rng: &mut Rng) -> DelayLevels {
+    let levels = (0..rng.within(1..6)).map(|_| rng.skewed(1..1_500)).collect();
+    DelayLevels::new(levels).expect("there are some, and they are short")
 }
 
 /// Disks of all kinds.

@@ -101,6 +101,8 @@ pub(crate) struct Group {
     pub(crate) members: u32,
     /// Whether it keeps its positions in the broker.
     pub(crate) commits: bool,
+    /// Whether it sends messages back that it could not process.
+    pub(crate) sends_back: bool,
 }
 
 /// The tags that messages have.
@@ -118,6 +120,8 @@ pub(crate) struct Workload {
     pub(crate) sizes: Sizes,
     /// Messages of one batch at most; 1 for no batches.
     pub(crate) batch: u64,
+    /// Percentage of delayed messages.
+    pub(crate) delayed: u64,
     /// Percentage of oneway sends.
     pub(crate) oneway: u64,
     /// Different business keys.
@@ -152,12 +156,22 @@ impl Workload {
                 Sizes::Aligned,
             ]),
             batch: *rng.pick(&[1, 1, 4, 20]),
+            delayed: 0,
             oneway: *rng.pick(&[0, 0, 10]),
             keys: *rng.pick(&[3, 50, 10_000]),
             pause: rng.skewed(100..50_000),
             hostile: false,
             look_up: rng.one_in(3),
         }
+    }
+
+    /// Has messages delayed and sent back.
+    pub(super) fn with_moves(mut self, rng: &mut Rng) -> Self {
+        self.delayed = *rng.pick(&[0, 0, 10, 60]);
+        for group in self.groups.iter_mut().filter(|group| group.commits) {
+            group.sends_back = rng.one_in(2);
+        }
+        self
     }
 
     /// One producer that knows the log, so that it can put frames into its bodies where recovery looks for some.
@@ -171,6 +185,7 @@ impl Workload {
             probers: 0,
             sizes: Sizes::Mixed,
             batch: 1,
+            delayed: 0,
             oneway: 0,
             keys: 3,
             pause: 1_000,
@@ -209,6 +224,7 @@ fn groups(topics: &[Topic], rng: &mut Rng) -> Vec<Group> {
                 members: rng.within(1..3) as u32,
                 // Positions go with their topic, which the ledger knows nothing of.
                 commits: !topic.scratch,
+                sends_back: false,
             });
         }
     }
@@ -221,7 +237,7 @@ impl fmt::Display for Workload {
         write!(
             f,
             "{} operations, {} topics, {} producers, {} consumer groups, {} probers, {:?} messages, batches up to \
-             {}, {}% oneway{hostile}",
+             {}, {}% delayed, {}% oneway{hostile}",
             self.operations,
             self.topics.len(),
             self.producers,
@@ -229,6 +245,7 @@ impl fmt::Display for Workload {
             self.probers,
             self.sizes,
             self.batch,
+            self.delayed,
             self.oneway,
         )
     }

@@ -1,0 +1,35 @@
+//! What delayed messages have to do: each comes into its topic once for each time that it was stored to wait, and not
+//! before its time, by the stamps in the log.
+
+use std::collections::BTreeMap;
+
+use steadfast_audit::{MessageId, Name};
+use steadfast_broker::DelayLevels;
+use steadfast_types::{QueueId, Timestamp};
+
+use crate::client::Audit;
+use crate::watch::{Gist, Watch};
+
+/// Compares the queues of delayed messages with the topics that these were for.
+pub(super) fn judge(audit: &Audit, levels: &DelayLevels, watch: &mut Watch) {
+    let mut due: BTreeMap<(MessageId, Name), Vec<Timestamp>> = BTreeMap::new();
+    for (level, waited) in &audit.waited {
+        let key = (waited.id.clone(), waited.topic.clone());
+        due.entry(key).or_default().push(waited.store_time + levels.delay(QueueId::new(*level)));
+    }
+    for (key, mut due) in due {
+        let (id, topic) = &key;
+        let mut came = audit.stored.get(&key).cloned().unwrap_or_default();
+        if came.len() != due.len() {
+            let (waited, came) = (due.len(), came.len());
+            let text = format!("message {id} waited {waited} times for topic {topic} and came {came} times");
+            watch.find(Gist::Delay, text);
+        }
+        due.sort_unstable();
+        came.sort_unstable();
+        if let Some((due, came)) = due.iter().zip(&came).find(|(due, came)| came < due) {
+            let text = format!("message {id} came into topic {topic} at {came}, it was due at {due}");
+            watch.find(Gist::Delay, text);
+        }
+    }
+}
