@@ -46,7 +46,7 @@ impl Broker {
             return;
         }
         let mut selection = Selection::default();
-        self.select_controls(&mut selection);
+        self.select_controls(&mut selection, out);
         let alone = selection.records;
         if self.pending.bundles_first {
             self.select_bundles(&mut selection, alone, out);
@@ -62,12 +62,21 @@ impl Broker {
         self.propose_batch(now, selection, out);
     }
 
-    fn select_controls(&mut self, selection: &mut Selection) {
+    fn select_controls(&mut self, selection: &mut Selection, out: &mut Out<'_>) {
         while selection.payload_len() < BATCH_CONTROL_BYTES {
             let Some(pending) = self.pending.controls.front() else { return };
             let mut payload = BytesMut::new();
             pending.control.encode(&mut payload);
             let len = PREFIX_LEN + payload.len();
+            if head_len(1) + len > CONTROL_ROOM {
+                let pending = self.pending.controls.pop_front();
+                if let Some(origin) = pending.and_then(|pending| pending.origin) {
+                    let cause =
+                        format!("the change takes {len} bytes in the log, the limit is {CONTROL_ROOM}");
+                    reply(origin, not_stored(response::SYSTEM_ERROR, &cause), out);
+                }
+                continue;
+            }
             if !self.fits(selection.records + 1, selection.bytes + len, 0) {
                 return;
             }

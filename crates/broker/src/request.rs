@@ -212,6 +212,7 @@ pub fn decode(
     body: Bytes,
 ) -> Result<Request, Reply> {
     let ext = &header.ext;
+    check_names(ext)?;
     Ok(match header.code {
         request::SEND_MESSAGE => {
             let send = headers::SendMessage::decode(ext).map_err(malformed)?;
@@ -255,9 +256,7 @@ pub fn decode(
         request::GET_MAX_OFFSET => Request::GetMaxOffset(queue_of(ext)?),
         request::GET_MIN_OFFSET => Request::GetMinOffset(queue_of(ext)?),
         request::GET_EARLIEST_MSG_STORETIME => Request::GetEarliestStoreTime(queue_of(ext)?),
-        request::HEART_BEAT => {
-            Request::Heartbeat(Box::new(json::<HeartbeatData>(&body)?), header.language.name())
-        }
+        request::HEART_BEAT => Request::Heartbeat(Box::new(heartbeat(&body)?), header.language.name()),
         request::UNREGISTER_CLIENT => {
             let h = headers::UnregisterClient::decode(ext).map_err(malformed)?;
             Request::UnregisterClient {
@@ -310,6 +309,47 @@ pub fn decode(
             return Err(Reply::error(response::REQUEST_CODE_NOT_SUPPORTED, remark));
         }
     })
+}
+
+/// Ext fields that name something.
+const NAMES: [&str; 8] =
+    ["topic", "b", "group", "consumerGroup", "producerGroup", "a", "originTopic", "clientID"];
+
+/// Names are bounded before anything takes them up: they end up in control records and in every snapshot.
+fn check_names(ext: &ExtFields<'_>) -> Result<(), Reply> {
+    let mut long = ext.iter().filter(|(_, value)| value.len() > limits::NAME_LEN);
+    long.find(|(what, _)| NAMES.contains(what)).map_or(Ok(()), |(what, name)| check_name(what, name))
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), Reply> {
+    if name.len() <= limits::NAME_LEN {
+        return Ok(());
+    }
+    let remark =
+        format!("{what} has {} bytes, the limit is {}; nothing was stored", name.len(), limits::NAME_LEN);
+    Err(Reply::error(response::SYSTEM_ERROR, remark))
+}
+
+/// A heartbeat of a size that a client can mean.
+fn heartbeat(body: &[u8]) -> Result<HeartbeatData, Reply> {
+    let data: HeartbeatData = json(body)?;
+    let groups = data.producer_data_set.len() + data.consumer_data_set.len();
+    if groups > limits::HEARTBEAT_GROUPS {
+        let remark =
+            format!("the heartbeat names {groups} groups, the limit is {}", limits::HEARTBEAT_GROUPS);
+        return Err(Reply::error(response::SYSTEM_ERROR, remark));
+    }
+    check_name("clientID", &data.client_id)?;
+    for producer in &data.producer_data_set {
+        check_name("groupName", &producer.group_name)?;
+    }
+    for consumer in &data.consumer_data_set {
+        check_name("groupName", &consumer.group_name)?;
+        for subscription in &consumer.subscription_data_set {
+            check_name("topic", &subscription.topic)?;
+        }
+    }
+    Ok(data)
 }
 
 fn malformed(error: HeaderError) -> Reply {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use steadfast_net::server::reserve;
 use steadfast_net::{Handler, Limits, Server};
 use tokio::net::{TcpListener, TcpSocket};
@@ -59,11 +60,8 @@ async fn serve(sources: &Sources, config: &Config) -> anyhow::Result<()> {
         reserved(SocketAddr::new(host, config.metrics_port), "metricsPromExporterPort")
     });
     let pages_socket = pages_socket.transpose()?;
-    let limits = Limits {
-        connections: config.max_connections as usize,
-        idle: config.max_idle.into(),
-        ..Limits::default()
-    };
+    let limits =
+        Limits { connections: connections(config), idle: config.max_idle.into(), ..Limits::default() };
     let mut banner = Banner::new(config);
     // Served while the log is being read, so that nobody takes a long start for a dead process.
     let pages = Arc::new(Pages::default());
@@ -143,6 +141,29 @@ impl StopSignals {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// Descriptors that the log, the index and the ports need beside the connections.
+const FILES: u64 = 256;
+
+/// How many connections are taken: never so many that no descriptor is left for the log.
+fn connections(config: &Config) -> usize {
+    let wanted = u64::from(config.max_connections);
+    let limit = getrlimit(Resource::Nofile);
+    let current = match limit.maximum {
+        // A process may always raise its own limit as far as it was allowed to.
+        maximum if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok() => maximum,
+        _ => limit.current,
+    };
+    let room = current.map_or(wanted, |current| current.saturating_sub(FILES).max(1));
+    if room < wanted {
+        tracing::warn!(
+            "maxConnections is {wanted}, but this process may open {} files: {room} connections are taken; raise the \
+             limit (ulimit -n, LimitNOFILE) or lower maxConnections",
+            current.unwrap_or_default()
+        );
+    }
+    room.min(wanted) as usize
 }
 
 /// Takes a port that this role needs; `without` is the role that does not.

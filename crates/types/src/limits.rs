@@ -7,6 +7,11 @@ pub const TOPIC_LEN: usize = 127;
 pub const DERIVED_TOPIC_LEN: usize = 255;
 /// Longest consumer or producer group name, in bytes (`Validators.CHARACTER_MAX_LENGTH`).
 pub const GROUP_LEN: usize = 255;
+/// Longest name of anything that a request may carry, in bytes: what is longer is no name of a topic, a group or a
+/// client.
+pub const NAME_LEN: usize = 1024;
+/// Most producer and consumer groups that one heartbeat names.
+pub const HEARTBEAT_GROUPS: usize = 4096;
 /// Largest message body by default (`maxMessageSize`), in bytes.
 pub const BODY_LEN: usize = 4 * 1024 * 1024;
 /// Longest encoded properties string: its length is stored in a signed 16-bit field.

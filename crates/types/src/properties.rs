@@ -92,14 +92,14 @@ pub struct Lookup<'a> {
 }
 
 impl<'a> Lookup<'a> {
-    /// Reads the three properties in one pass.
+    /// Reads the three properties in one pass. Of a name that is there twice the last one counts, as for RocketMQ's clients.
     pub fn parse(text: &'a str) -> Self {
         let mut found = Self::default();
         for (name, value) in iter(text) {
             match name {
-                TAGS => found.tags = found.tags.or(Some(value)),
-                KEYS => found.keys = found.keys.or(Some(value)),
-                UNIQ_KEY => found.uniq_key = found.uniq_key.or(Some(value)),
+                TAGS => found.tags = Some(value),
+                KEYS => found.keys = Some(value),
+                UNIQ_KEY => found.uniq_key = Some(value),
                 _ => {}
             }
         }
@@ -143,5 +143,11 @@ mod tests {
         let lookup = Lookup::parse(text);
         assert_eq!(lookup.lookup_keys().collect::<Vec<_>>(), ["u", "k1", "k2"]);
         assert_eq!(lookup.tags, Some("t"));
+    }
+
+    #[test]
+    fn of_a_name_that_is_there_twice_the_last_counts() {
+        let lookup = Lookup::parse("UNIQ_KEY\u{1}a\u{2}UNIQ_KEY\u{1}b\u{2}");
+        assert_eq!(lookup.lookup_keys().collect::<Vec<_>>(), ["b"]);
     }
 }

@@ -115,11 +115,10 @@ pub(super) fn prepare(
     let mut records = Vec::with_capacity(1);
     let mut first_key = None;
     if is_batch {
+        check_batch(outer_properties)?;
         for record in batch::records(&body) {
             let record = record.map_err(|e| illegal(format!("the batch is not usable: {e}")))?;
-            if delay_level_of(record.properties)? > 0 {
-                return Err(illegal("a batch cannot be delayed; send its messages one by one"));
-            }
+            check_batch(record.properties)?;
             let (record, key) = one(record.flag, &record.body, record.properties)?;
             records.push(record);
             first_key.get_or_insert(key);
@@ -143,6 +142,17 @@ pub(super) fn prepare(
         reconsume_times,
         max_reconsume_times: header.max_reconsume_times,
     })
+}
+
+/// What a batch as a whole or one of its messages cannot ask for.
+fn check_batch(properties: &str) -> Result<(), Reply> {
+    let half = properties::get(properties, properties::TRAN_MSG);
+    if delay_level_of(properties)? > 0 || half.is_some_and(|half| half.eq_ignore_ascii_case("true")) {
+        return Err(illegal(
+            "a batch can be neither delayed nor transactional; send its messages one by one",
+        ));
+    }
+    Ok(())
 }
 
 /// The delay level that a message asks for; 0 if it does not.
@@ -217,7 +227,9 @@ fn stored_properties(edge: &Edge, now: Timestamp, sent: &str) -> Result<StoredPr
                 }
                 continue;
             }
-            properties::TRAN_MSG if value == "true" => return Err(illegal(NO_TRANSACTION)),
+            properties::TRAN_MSG if value.eq_ignore_ascii_case("true") => {
+                return Err(illegal(NO_TRANSACTION));
+            }
             _ => {}
         }
         properties::push(&mut stored, name, value);

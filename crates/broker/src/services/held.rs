@@ -42,9 +42,15 @@ impl HeldPulls {
         self.by_number.len()
     }
 
-    fn remove(&mut self, number: u64, state: &mut State) -> Option<Held> {
+    /// Takes one that its queue does not list any more.
+    fn take(&mut self, number: u64) -> Option<Held> {
         let held = self.by_number.remove(&number)?;
         self.by_deadline.remove(&(held.deadline, number));
+        Some(held)
+    }
+
+    fn remove(&mut self, number: u64, state: &mut State) -> Option<Held> {
+        let held = self.take(number)?;
         if let Some(id) = held.pull.queue.id()
             && let Some(queue) = state.topics.queue_mut(&held.pull.queue.topic, id)
         {
@@ -65,6 +71,10 @@ impl HeldPulls {
 
 impl Broker {
     pub(super) fn hold(&mut self, now: Now, origin: Origin, pull: PullRequest, filter: TagFilter) {
+        // Nobody would get the answer.
+        if origin.oneway {
+            return;
+        }
         let number = self.held.next;
         self.held.next += 1;
         let origin = Origin { held: true, ..origin };
@@ -80,19 +90,16 @@ impl Broker {
 
     /// Messages were committed to a queue: answers those whose filter matches one of them.
     pub(crate) fn wake(&mut self, now: Now, name: &QueueName, out: &mut Out<'_>) {
-        let Some(queue) = self.state.topics.queue(&name.topic, name.queue_id) else { return };
-        let ready: Vec<u64> = queue
-            .held
-            .iter()
-            .copied()
-            .filter(|number| {
-                let Some(held) = self.held.by_number.get(number) else { return false };
-                let from = QueueOffset::new(held.pull.offset.max(0) as u64);
-                from < queue.recent_from() || queue.units_from(from).any(|u| held.filter.matches(u.tag))
-            })
-            .collect();
+        let Some(queue) = self.state.topics.queue_mut(&name.topic, name.queue_id) else { return };
+        let held = std::mem::take(&mut queue.held);
+        let (ready, waiting) = held.into_iter().partition::<Vec<u64>, _>(|number| {
+            let Some(held) = self.held.by_number.get(number) else { return false };
+            let from = QueueOffset::new(held.pull.offset.max(0) as u64);
+            from < queue.recent_from() || queue.units_from(from).any(|u| held.filter.matches(u.tag))
+        });
+        queue.held = waiting;
         for number in ready {
-            if let Some(held) = self.held.remove(number, &mut self.state) {
+            if let Some(held) = self.held.take(number) {
                 // Asked again without its commit, which was taken the first time. What is left of its time
                 // goes with it: a filter may match by hash and still leave nothing.
                 let hold = held.deadline.saturating_sub(now.ticks);

@@ -1,0 +1,111 @@
+//! Requests that no client of good will makes: each is refused, and leaves a directory that opens again.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod node;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use node::{Node, pull_header, send_header};
+use steadfast_wire::body::{HeartbeatData, ProducerData};
+use steadfast_wire::code::{request, response};
+use steadfast_wire::header::Header;
+use steadfast_wire::headers;
+
+/// A pull that also commits a position (PULL_COMMIT_OFFSET | PULL_SUBSCRIPTION) of a group with this name.
+fn pull_and_commit(group: &str) -> Header<'static> {
+    let mut header = Header::request(request::PULL_MESSAGE, 0);
+    let pull = headers::PullMessage {
+        consumer_group: group.into(),
+        topic: "T".into(),
+        max_msg_nums: 1,
+        sys_flag: 5,
+        commit_offset: 1,
+        subscription: Some("*".into()),
+        ..headers::PullMessage::default()
+    };
+    pull.encode(&mut header.ext);
+    header.into_owned()
+}
+
+#[test]
+fn a_name_that_is_no_name_is_refused_wherever_it_stands() {
+    let mut node = Node::new();
+    node.send("T", 0, "first", "");
+    for len in [1_025, 65_536, 70_000, 9_000_000] {
+        let group = "g".repeat(len);
+        let pulled = node.ask(pull_and_commit(&group), Bytes::new());
+        assert_eq!(pulled.code, response::SYSTEM_ERROR, "{}", pulled.remark);
+        assert!(pulled.remark.contains("consumerGroup has"), "{}", pulled.remark);
+        let committed = node.commit(&group, "T", 0, 1);
+        assert_eq!(node.answer_to(committed).unwrap().code, response::SYSTEM_ERROR);
+    }
+    let mut node = node.restart();
+    assert_eq!(node.pull("T", 0, 0).bodies(), ["first"]);
+}
+
+#[test]
+fn a_heartbeat_names_no_more_groups_than_a_client_can_have() {
+    let mut node = Node::new();
+    let producer = |i: usize| ProducerData { group_name: format!("g{i}") };
+    let heartbeat = HeartbeatData {
+        client_id: "client".into(),
+        producer_data_set: (0..5_000).map(producer).collect(),
+        ..HeartbeatData::default()
+    };
+    let answer = node.json(1, request::HEART_BEAT, &heartbeat);
+    assert_eq!(answer.code, response::SYSTEM_ERROR);
+    assert!(answer.remark.contains("5000 groups"), "{}", answer.remark);
+}
+
+#[test]
+fn a_transactional_message_is_told_by_its_property_in_any_case() {
+    let mut node = Node::new();
+    for value in ["true", "True", "TRUE"] {
+        let sent = node.send("T", 0, "half", &format!("TRAN_MSG\u{1}{value}\u{2}"));
+        assert_eq!(sent.code, response::MESSAGE_ILLEGAL, "{value}");
+    }
+}
+
+#[test]
+fn a_batch_that_asks_for_a_delay_as_a_whole_is_refused() {
+    let mut node = Node::new();
+    for asked in ["DELAY\u{1}3\u{2}", "TRAN_MSG\u{1}True\u{2}"] {
+        let mut header = send_header("T", 0, asked);
+        header.code = request::SEND_BATCH_MESSAGE;
+        let sent = node.ask(header, batch_of(b"one"));
+        assert_eq!(sent.code, response::MESSAGE_ILLEGAL, "{asked}: {}", sent.remark);
+    }
+    let mut header = send_header("T", 0, "");
+    header.code = request::SEND_BATCH_MESSAGE;
+    assert_eq!(node.ask(header, batch_of(b"one")).code, response::SUCCESS);
+}
+
+/// A batch of one message without properties: total size, magic, body CRC, flag, body, properties.
+fn batch_of(body: &[u8]) -> Bytes {
+    let mut batch = BytesMut::new();
+    batch.put_u32(22 + body.len() as u32);
+    batch.put_slice(&[0; 12]);
+    batch.put_u32(body.len() as u32);
+    batch.put_slice(body);
+    batch.put_u16(0);
+    batch.freeze()
+}
+
+#[test]
+fn of_two_unique_keys_the_one_that_the_sender_is_told_finds_the_message() {
+    let mut node = Node::new();
+    let sent = node.send("T", 0, "twice", "UNIQ_KEY\u{1}AAA\u{2}UNIQ_KEY\u{1}BBB\u{2}");
+    assert_eq!(sent.ext.get("transactionId"), Some("BBB"));
+    assert_eq!(node.query("T", "BBB").bodies(), ["twice"]);
+}
+
+#[test]
+fn a_pull_that_nobody_waits_for_is_not_held() {
+    let mut node = Node::new();
+    node.send("T", 0, "first", "");
+    let held = node.broker.deadline();
+    node.request(1, pull_header("T", 0, 1, 10_000).oneway(), Bytes::new());
+    assert_eq!(node.broker.deadline(), held);
+    node.request(1, pull_header("T", 0, 1, 10_000), Bytes::new());
+    assert_ne!(node.broker.deadline(), held, "one that is waited for is held");
+    node.request(1, send_header("T", 0, ""), Bytes::from_static(b"second"));
+}
