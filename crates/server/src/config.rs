@@ -287,6 +287,21 @@ mod tests {
     }
 
     #[test]
+    fn a_change_at_run_time_wins_over_files_and_the_command_line_over_it() {
+        let mut sources = sources("broker.conf", "brokerPermission=2\ndefaultTopicQueueNums=3\n", &[]);
+        sources.changed.insert("brokerPermission".to_owned(), "4".to_owned());
+        let config = Config::load(&sources).unwrap().config;
+        assert_eq!((config.permission, config.default_topic_queues), (Permission(4), 3));
+        assert!(!sources.is_pinned("brokerPermission"));
+        sources.arguments.push("brokerPermission = 6".to_owned());
+        assert_eq!(Config::load(&sources).unwrap().config.permission, Permission(6));
+        assert!(sources.is_pinned("brokerPermission"));
+        sources.changed.insert("brokerPermission".to_owned(), "9".to_owned());
+        let error = Config::load(&sources).unwrap_err().to_string();
+        assert!(error.contains("changed at run time: brokerPermission takes"), "{error}");
+    }
+
+    #[test]
     fn the_environment_is_a_default() {
         let mut sources = sources("broker.conf", "", &[]);
         sources.environment = Some("a:1".to_owned());

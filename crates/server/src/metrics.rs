@@ -19,13 +19,17 @@ const RPC_BOUNDS: &[u64] = &[1_000, 3_000, 5_000, 7_000, 10_000, 100_000, 1_000_
 const DISK_BOUNDS: &[u64] =
     &[50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000];
 
-/// What a request and its answer were, for the latency of requests.
+/// What a request and its answer were, for the latency of requests. Codes come from clients: those without a name
+/// are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Call {
-    request: &'static str,
-    response: &'static str,
+    request: Option<i32>,
+    response: Option<i32>,
     long_polling: bool,
 }
+
+/// The name of a code without one.
+const UNKNOWN: &str = "UNKNOWN";
 
 /// What the shell counts.
 #[derive(Debug)]
@@ -54,9 +58,11 @@ impl Telemetry {
         }
     }
 
-    /// A request was answered. Codes come from clients: those without a name are one.
+    /// A request was answered.
     pub(crate) fn answered(&self, request: i32, response: i32, long_polling: bool, took: Duration) {
-        let call = Call { request: request::name(request), response: response::name(response), long_polling };
+        let request = Some(request).filter(|code| request::name(*code) != UNKNOWN);
+        let response = Some(response).filter(|code| response::name(*code) != UNKNOWN);
+        let call = Call { request, response, long_polling };
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         calls.entry(call).or_insert_with(|| Arc::new(Histogram::new(RPC_BOUNDS))).record(took);
     }

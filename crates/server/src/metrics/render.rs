@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use steadfast_broker::measures::{ClientKind, Lag, Measures};
 use steadfast_types::topic::{self, DLQ_PREFIX, RETRY_PREFIX};
+use steadfast_wire::code::{request, response};
 
-use super::Telemetry;
 use super::exposition::Kind::{Counter, Gauge};
 use super::exposition::{Label, Page};
+use super::{Telemetry, UNKNOWN};
 
 const MILLIS: Duration = Duration::from_millis(1);
 const SECONDS: Duration = Duration::from_secs(1);
@@ -169,8 +170,11 @@ fn storage(page: &mut Page, measures: &Measures, telemetry: &Telemetry) {
 
 fn requests(page: &mut Page, telemetry: &Telemetry) {
     let calls = telemetry.calls();
-    let names: Vec<_> =
-        calls.iter().map(|(call, _)| (call.request.to_lowercase(), call.response.to_lowercase())).collect();
+    let name = |code: Option<i32>, name: fn(i32) -> &'static str| code.map_or(UNKNOWN, name).to_lowercase();
+    let names: Vec<_> = calls
+        .iter()
+        .map(|(call, _)| (name(call.request, request::name), name(call.response, response::name)))
+        .collect();
     let histograms = calls.iter().zip(&names).map(|((call, histogram), (request, response))| {
         let labels: Vec<Label<'_>> = vec![
             ("protocol_type", "remoting"),

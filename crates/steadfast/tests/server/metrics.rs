@@ -45,6 +45,9 @@ fn a_scrape_equals_the_traffic() {
         assert_eq!(client.send("t", &[1; 100]).code(), 0);
     }
     assert_eq!(client.send("%illegal name", b"x").code(), 13);
+    for code in [77_000, 77_001] {
+        assert_eq!(client.ask(code, ExtFields::default(), &[]).code(), 3, "nobody knows this request");
+    }
     commit(&mut client, "t", 10);
     let pulled = client.pull("t", 10);
     let (status, page) = server.page("/metrics");
@@ -77,6 +80,8 @@ fn a_scrape_equals_the_traffic() {
             &["request_code=\"pull_message\"", "is_long_polling=\"false\""],
             1.0,
         ),
+        // Made-up codes are one series.
+        ("rocketmq_rpc_latency_milliseconds_count", &["request_code=\"unknown\""], 2.0),
         ("rocketmq_topic_number", &[], 1.0),
         ("steadfast_connections", &[], 1.0),
         ("steadfast_leading", &[], 1.0),
