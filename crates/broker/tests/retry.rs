@@ -175,6 +175,28 @@ fn the_position_goes_with_the_message_it_stands_at() {
     assert_eq!(position(&mut node), 1);
 }
 
+/// A position that the consumer told before the copy was written does not go back to the message.
+#[test]
+fn a_position_that_is_further_stays() {
+    let mut node = Node::new();
+    let first = order(&mut node);
+    for body in ["second", "third"] {
+        node.send("T", 0, body, "");
+    }
+    let second = node.pull("T", 0, 1).messages().remove(0);
+    send_back(&mut node, &first, 1, None);
+    node.commit("g", "T", 0, 1);
+    node.hold_writes = true;
+    node.request(1, send_header("T", 0, ""), Bytes::from_static(b"in flight"));
+    let back = node.request(1, send_back_header(&second, 1, None), Bytes::new());
+    node.commit("g", "T", 0, 3);
+    node.release_writes();
+    node.release_writes();
+    assert_eq!(node.answer_to(back).unwrap().code, response::SUCCESS);
+    let asked = node.ask_position("g", "T", 0);
+    assert_eq!(node.answer_to(asked).unwrap().number("offset"), 3);
+}
+
 #[test]
 fn what_cannot_be_read_is_refused_and_not_stored() {
     let mut node = Node::new();
