@@ -1,3 +1,4 @@
-//! Commands that talk to a server: bench.
+//! Commands that talk to a server: admin, bench.
 
+pub mod admin;
 pub mod bench;

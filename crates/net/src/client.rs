@@ -56,6 +56,13 @@ pub enum ClientError {
     TooLarge(usize),
 }
 
+impl ClientError {
+    /// Whether the request never left, so that the server cannot have carried it out.
+    pub fn is_before_sending(&self) -> bool {
+        matches!(self, ClientError::Connect { .. } | ClientError::TooLarge(_))
+    }
+}
+
 /// A handle to a connection; clones share it. It closes when the last handle is gone.
 #[derive(Debug, Clone)]
 pub struct Client {

@@ -227,7 +227,8 @@ fn places(messages: &[Message], answer: &Response) -> Option<Vec<Place>> {
     let queue =
         message::queue(messages.first()?.topic.clone(), QueueId::new(u32::try_from(header.queue_id).ok()?));
     let first = u64::try_from(header.queue_offset).ok()?;
-    let logs: Option<Vec<_>> = header.msg_id.split(',').map(parse_offset_msg_id).collect();
+    let place_in_log = |id| parse_offset_msg_id(id).map(|(_, offset)| offset);
+    let logs: Option<Vec<_>> = header.msg_id.split(',').map(place_in_log).collect();
     let logs = logs.filter(|logs| logs.len() == messages.len())?;
     Some((first..).zip(logs).map(|(offset, log)| message::place(&queue, offset, log)).collect())
 }

@@ -12,7 +12,7 @@ use crate::trace::Keep;
 
 /// How the command is used.
 pub const USAGE: &str = "\
-usage: sim [--seed N [--trace]] | [--seeds A..B | --seeds COUNT [--from A]] [--jobs N] [--lines N]
+usage: steadfast sim [--seed N [--trace]] | [--seeds A..B | --seeds COUNT [--from A]] [--jobs N] [--lines N]
   --seed N         run one seed and tell its story if it fails
   --trace          print every event of it, failed or not
   --seeds A..B     run the seeds from A up to B, B excluded
@@ -213,6 +213,11 @@ pub fn run(
     elapsed: &(dyn Fn() -> Duration + Sync),
     out: &mut (dyn Write + Send),
 ) -> io::Result<bool> {
+    let args: Vec<String> = args.into_iter().collect();
+    if args.iter().any(|arg| arg == "-h" || arg == "--help") {
+        writeln!(out, "{USAGE}")?;
+        return Ok(true);
+    }
     let options = match Options::parse(args) {
         Ok(options) => options,
         Err(problem) => {

@@ -1,12 +1,14 @@
 //! The one binary: each subcommand is a library of its own.
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use steadfast_cli::admin;
 use steadfast_server::config::{self, File, Sources};
 
 const EXAMPLES: &str = "\
@@ -16,6 +18,8 @@ Examples:
                                               serve other machines too
   steadfast server -c broker.conf             settings from RocketMQ's file, or from TOML; --set overrides them
   steadfast server --help-config              every setting with its default and meaning
+  steadfast admin queryMsgByKey -t SCANRECORD -k orderId
+                                              find a message; `steadfast admin` lists the commands
   steadfast bench                             measure the server on this machine
   steadfast sim --seeds 100                   try to break it: simulated crashes and disk faults
 Any RocketMQ client works with it: name server 127.0.0.1:9876.";
@@ -30,10 +34,19 @@ struct Cli {
     server: ServerArgs,
 }
 
+/// The same commands as `steadfast admin`, for who types RocketMQ's name
+#[derive(Debug, Parser)]
+#[command(name = "mqadmin", version)]
+struct MqAdmin {
+    #[command(flatten)]
+    args: admin::AdminArgs,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a server: broker and name server in one process (the default command)
     Server(ServerArgs),
+    Admin(admin::AdminArgs),
     /// Measure a server: load that is read back and checked before a figure counts
     Bench(Box<steadfast_cli::bench::BenchArgs>),
     /// Try to break a simulated server: crashes, disk faults and clients, all decided by a seed
@@ -133,15 +146,32 @@ fn log_to_stderr(level: tracing::Level, format: LogFormat) {
     }
 }
 
-fn main() -> ExitCode {
-    let Cli { command, server } = Cli::parse();
-    let result = match command {
+/// Whether the program was called by the name of RocketMQ's tool.
+fn is_mqadmin(args: &[OsString]) -> bool {
+    args.first().is_some_and(|path| Path::new(path).file_stem() == Some("mqadmin".as_ref()))
+}
+
+fn run() -> anyhow::Result<()> {
+    let mut args: Vec<_> = std::env::args_os().collect();
+    if is_mqadmin(&args) {
+        admin::accept_rocketmq_style(&mut args[1..]);
+        return admin::run(MqAdmin::parse_from(args).args, MqAdmin::command());
+    }
+    if args.get(1).is_some_and(|command| command == "admin") {
+        admin::accept_rocketmq_style(&mut args[2..]);
+    }
+    let Cli { command, server } = Cli::parse_from(args);
+    match command {
         None => server.run(),
         Some(Command::Server(args)) => args.run(),
+        Some(Command::Admin(args)) => admin::run(args, Cli::command()),
         Some(Command::Bench(args)) => steadfast_cli::bench::run(*args),
         Some(Command::Sim { args }) => simulate(args),
-    };
-    match result {
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("steadfast: {error:#}");

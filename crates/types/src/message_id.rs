@@ -15,12 +15,24 @@ pub fn offset_msg_id(store_host: SocketAddr, offset: LogOffset) -> String {
     id
 }
 
-/// The log offset that an `offsetMsgId` names, or None if `id` is not one.
-pub fn parse_offset_msg_id(id: &str) -> Option<LogOffset> {
-    if !matches!(id.len(), 32 | 56) || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+/// The server and the log offset that an `offsetMsgId` names, or None if `id` is not one. A unique key has the same
+/// form: only a server that is known to be one tells them apart.
+pub fn parse_offset_msg_id(id: &str) -> Option<(SocketAddr, LogOffset)> {
+    if !id.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
-    u64::from_str_radix(&id[id.len() - 16..], 16).ok().map(LogOffset::new)
+    let octet = |at: usize| id.get(at..at + 2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+    let bytes: Vec<u8> = (0..id.len()).step_by(2).map(octet).collect::<Option<_>>()?;
+    let (host, place) = bytes.split_at_checked(bytes.len().checked_sub(12)?)?;
+    let ip = match host.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(host).ok()?),
+        16 => IpAddr::from(<[u8; 16]>::try_from(host).ok()?),
+        _ => return None,
+    };
+    let (port, offset) = place.split_at(4);
+    let port = u32::from_be_bytes(port.try_into().ok()?);
+    let offset = u64::from_be_bytes(offset.try_into().ok()?);
+    Some((SocketAddr::new(ip, port as u16), LogOffset::new(offset)))
 }
 
 /// A unique key for a message whose producer sent none: address (4 or 16 bytes), process id (2), a constant in
@@ -64,9 +76,15 @@ mod tests {
         let host = "127.0.0.1:10911".parse().unwrap();
         let id = offset_msg_id(host, LogOffset::new(0x1234));
         assert_eq!(id, "7F00000100002A9F0000000000001234");
-        assert_eq!(parse_offset_msg_id(&id), Some(LogOffset::new(0x1234)));
-        assert_eq!(parse_offset_msg_id("orderId"), None);
-        assert_eq!(offset_msg_id("[::1]:1".parse().unwrap(), LogOffset::ZERO).len(), 56);
+        assert_eq!(parse_offset_msg_id(&id), Some((host, LogOffset::new(0x1234))));
+        let v6 = "[::1]:1".parse().unwrap();
+        let id = offset_msg_id(v6, LogOffset::ZERO);
+        assert_eq!((id.len(), parse_offset_msg_id(&id)), (56, Some((v6, LogOffset::ZERO))));
+        for other in
+            ["", "orderId", "7F00000100002A9F000000000000123", "+F00000100002A9F0000000000001234", "é"]
+        {
+            assert_eq!(parse_offset_msg_id(other), None, "{other}");
+        }
     }
 
     #[test]

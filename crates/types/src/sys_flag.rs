@@ -17,6 +17,13 @@ pub const STORE_HOST_V6: i32 = 1 << 5;
 /// Inner-batch bits; such records are never written by this server.
 pub const INNER_BATCH: i32 = 0b11 << 6;
 
+/// How a compressed body is compressed; 0 stands for zlib.
+pub const COMPRESSION_TYPE: i32 = 0b111 << 8;
+/// Compression type: LZ4.
+pub const COMPRESSION_LZ4: i32 = 1 << 8;
+/// Compression type: Zstandard.
+pub const COMPRESSION_ZSTD: i32 = 2 << 8;
+
 /// Pull: the request carries a position to commit.
 pub const PULL_COMMIT_OFFSET: i32 = 1;
 /// Pull: hold the request while there is nothing to return.

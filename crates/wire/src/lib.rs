@@ -12,3 +12,4 @@ pub mod code;
 pub mod frame;
 pub mod header;
 pub mod headers;
+pub mod version;

@@ -171,7 +171,7 @@ impl Lane {
         let queue = message::queue(Name::clone(topic), fields.queue_id as u32);
         let mut ledger = self.journal.ledger();
         for (i, (message, place)) in messages.iter().zip(places).enumerate() {
-            let log_offset = parse_offset_msg_id(place).expect("a message id");
+            let (_, log_offset) = parse_offset_msg_id(place).expect("a message id");
             ledger.acked(&message.id(), queue.place(fields.queue_offset as u64 + i as u64, log_offset.get()));
         }
     }

@@ -1,0 +1,48 @@
+//! What a command prints: for people and scripts the columns of RocketMQ's `mqadmin`, for programs one line of JSON.
+//! Both come from one value, which has a `Display` and a `Serialize`.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// Standard output in one of the two forms.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Out {
+    /// `--json`.
+    pub(super) json: bool,
+}
+
+impl Out {
+    /// Prints a value, with an end of line if it has none.
+    pub(super) fn show(self, value: &(impl Serialize + Display)) -> anyhow::Result<()> {
+        let mut text = if self.json { serde_json::to_string(value)? } else { value.to_string() };
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        self.text(&text)
+    }
+
+    /// Prints a text as it is.
+    pub(super) fn text(self, text: &str) -> anyhow::Result<()> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        Ok(stdout.flush()?)
+    }
+}
+
+/// Whether a command failed because nobody reads its output any more, which is no failure (`... | head`).
+pub(super) fn is_reader_gone(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// A list with a place for what RocketMQ prints when there is nothing: Java's `null`.
+pub(super) fn or_null(text: Option<&str>) -> &str {
+    text.unwrap_or("null")
+}
+
+/// Entries as Java prints a map: `{a=1, b=2}`.
+pub(super) fn java_map<'a>(entries: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let entries: Vec<String> = entries.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("{{{}}}", entries.join(", "))
+}

@@ -1,0 +1,99 @@
+//! How the tool is called, and what it says when that does not work.
+
+use crate::tool::{World, named, steadfast};
+
+#[test]
+fn wrong_usage_is_told_from_refusals() {
+    let output = steadfast(&["admin", "queryMsgByKey", "-t", "SCANRECORD"]);
+    assert_eq!((output.code, output.stdout.as_str()), (2, ""));
+    assert!(output.stderr.contains("--msgKey <KEY>"), "{}", output.stderr);
+    let output = steadfast(&["admin", "queryMsgByKye"]);
+    assert_eq!(output.code, 2);
+    assert!(output.stderr.contains("queryMsgByKey"), "the nearest command: {}", output.stderr);
+    let output = steadfast(&["admin", "updateTopic", "-t", "SCANRECORD"]);
+    assert_eq!(output.code, 2);
+    assert!(output.stderr.contains("--brokerAddr <HOST:PORT>|--clusterName <CLUSTER>"), "{}", output.stderr);
+    let output = steadfast(&["admin", "queryMsgByKey", "-t", "SCANRECORD", "-k", "x", "-b", "soon"]);
+    assert_eq!(output.code, 2);
+    assert!(output.stderr.contains("yyyy-MM-dd#HH:mm:ss:SSS"), "{}", output.stderr);
+}
+
+#[test]
+fn a_name_server_that_is_not_there_is_named() {
+    let refused = steadfast(&["admin", "topicList", "-n", "127.0.0.1:1"]).refused();
+    for part in ["127.0.0.1:1", "refused", "is it running?", "`steadfast server`", "NAMESRV_ADDR"] {
+        assert!(refused.contains(part), "{part} in {refused}");
+    }
+}
+
+#[test]
+fn a_cluster_that_is_not_there_is_told_from_those_that_are() {
+    let world = World::start(&[]);
+    let refused = world.admin("deleteTopic", &["-c", "Defaultcluster", "-t", "SCANRECORD"]).refused();
+    assert!(
+        refused.contains("no cluster is called Defaultcluster; the name server knows: DefaultCluster"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn one_name_server_of_several_is_enough() {
+    let world = World::start(&[]);
+    let list = format!("127.0.0.1:1;{}", world.namesrv());
+    assert_eq!(steadfast(&["admin", "topicList", "-n", &list]).ok(), world.admin("topicList", &[]).ok());
+}
+
+/// As operators have it in their scripts: RocketMQ's name, and the name server in the environment.
+#[test]
+fn the_binary_is_mqadmin_under_that_name() {
+    let world = World::start(&[]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = named(&dir.path().join("mqadmin"), &world.namesrv(), &["topicList"]);
+    assert_eq!(output.ok(), world.admin("topicList", &[]).ok());
+}
+
+#[test]
+fn options_in_the_style_of_rocketmq_are_understood() {
+    let world = World::start(&[]);
+    let broker = world.broker();
+    let made = steadfast(&[
+        "admin",
+        "updatetopic",
+        "-namesrvAddr",
+        &world.namesrv(),
+        "-brokerAddr",
+        &broker,
+        "-tTOPIC",
+    ]);
+    assert!(made.ok().contains("topicName=TOPIC"));
+}
+
+#[test]
+fn shells_complete_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = steadfast(&["admin", "completion", shell]).ok();
+        assert!(script.contains("queryMsgByKey") && script.contains("steadfast"), "{script}");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let script = named(&dir.path().join("mqadmin"), "", &["completion", "bash"]).ok();
+    assert!(script.contains("_mqadmin"), "{script}");
+}
+
+/// `steadfast admin manual > docs/admin.md` brings the page up to date.
+#[test]
+fn the_manual_in_the_repository_is_the_manual() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/admin.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    assert!(page == steadfast(&["admin", "manual"]).ok(), "run: steadfast admin manual > docs/admin.md");
+}
+
+#[test]
+fn help_teaches_by_example() {
+    let help = steadfast(&["admin", "queryMsgByKey", "--help"]).ok();
+    assert!(
+        help.contains("steadfast admin queryMsgByKey -n 127.0.0.1:9876 -t SCANRECORD -k orderId"),
+        "{help}"
+    );
+    let help = steadfast(&["sim", "--help"]).ok();
+    assert!(help.starts_with("usage: steadfast sim "), "{help}");
+}

@@ -1,0 +1,197 @@
+//! Looking messages up.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::tool::{Sent, World};
+
+/// The unique key of the message that [`world`] sends.
+const ID: &str = "0A0000010AB618B4AAC20D716D2B0000";
+
+const PAID: Sent<'_> = Sent {
+    topic: "SCANRECORD",
+    queue: 2,
+    properties: "KEYS=orderId TAGS=paid UNIQ_KEY=0A0000010AB618B4AAC20D716D2B0000",
+    sys_flag: 0,
+    body: b"red packet",
+};
+
+/// A server with one message, and its offset id.
+fn world() -> (World, String) {
+    let world = World::start(&[]);
+    world.admin("updateTopic", &["-c", "DefaultCluster", "-t", "SCANRECORD", "-r", "4", "-w", "4"]).ok();
+    let offset_id = world.send(PAID);
+    (world, offset_id)
+}
+
+/// The message from its topic on, with a body file under `name`.
+fn shown(name: &str) -> String {
+    format!(
+        "\
+Topic:               SCANRECORD
+Tags:                [paid]
+Keys:                [orderId]
+Queue ID:            2
+Queue Offset:        0
+CommitLog Offset:    {{offset}}
+Reconsume Times:     0
+Born Timestamp:      {{time}}
+Store Timestamp:     {{time}}
+Born Host:           {{client}}
+Store Host:          {{broker}}
+System Flag:         0
+Properties:          {{CLUSTER=DefaultCluster, KEYS=orderId, MSG_REGION=DefaultRegion, TAGS=paid, TRACE_ON=true, UNIQ_KEY={ID}}}
+Message Body Path:   /tmp/rocketmq/msgbodys/{name}
+"
+    )
+}
+
+/// Masks the rest of the line after a field's name.
+fn mask_field(text: &str, field: &str, mask: &str) -> String {
+    let lines = text.lines().map(|line| match line.strip_prefix(field) {
+        Some(_) => format!("{field:<20} {mask}\n"),
+        None => format!("{line}\n"),
+    });
+    lines.collect()
+}
+
+fn masked(world: &World, command: &str, args: &[&str]) -> String {
+    let text = mask_field(&world.masked(command, args), "Born Host:", "{client}");
+    mask_field(&text, "CommitLog Offset:", "{offset}")
+}
+
+/// The very command of the request for this tool.
+#[test]
+fn a_message_is_found_by_its_key() {
+    let (world, offset_id) = world();
+    let found = world.admin("queryMsgByKey", &["-t", "SCANRECORD", "-k", "orderId"]).ok();
+    assert_eq!(
+        found,
+        format!("{:<50} {:>4} {:>40}\n{ID:<50} {:>4} {:>40}\n", "#Message ID", "#QID", "#Offset", "2", "0")
+    );
+
+    let found = world.admin("queryMsgByKey", &["-t", "SCANRECORD", "-k", "orderId", "--json"]).json();
+    let message = &found["messages"][0];
+    for (key, value) in [
+        ("msgId", json!(ID)),
+        ("offsetMsgId", json!(offset_id)),
+        ("topic", json!("SCANRECORD")),
+        ("keys", json!("orderId")),
+        ("tags", json!("paid")),
+        ("queueId", json!(2)),
+        ("queueOffset", json!(0)),
+        ("body", json!("red packet")),
+    ] {
+        assert_eq!(message[key], value, "{key} of {found}");
+    }
+}
+
+#[test]
+fn a_search_by_key_can_be_bounded_in_time() {
+    let (world, _) = world();
+    let found = |args: &[&str]| {
+        world.admin("queryMsgByKey", &[&["-t", "SCANRECORD", "-k", "orderId"], args].concat())
+    };
+    found(&["-b", "2026-01-01#00:00:00:000", "-e", "now"]).ok();
+    let refused = found(&["-e", "2020-01-01#00:00:00:000"]).refused();
+    assert!(refused.contains("and was stored between 1970-01-01"), "{refused}");
+    assert!(refused.contains("and 2020-01-01 00:00:00,000"), "{refused}");
+}
+
+#[test]
+fn not_found_tells_what_was_searched() {
+    let (world, _) = world();
+    let refused = world.mask(&world.admin("queryMsgByKey", &["-t", "SCANRECORD", "-k", "orderID"]).refused());
+    assert_eq!(
+        refused,
+        "\
+steadfast: not found: no message of topic SCANRECORD has the key \"orderID\"
+  searched broker-a at {broker}: 1 messages in 4 queues, stored from {time} to {time}
+What was deleted before, or acknowledged after this search began, was not looked at.
+"
+    );
+
+    let output = world.admin("queryMsgByUniqueKey", &["-t", "SCANRECORD", "-i", "nobody", "--json"]);
+    assert_eq!(output.code, 1);
+    let bound: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    assert_eq!(bound["notFound"], "no message of topic SCANRECORD has the unique key nobody");
+    let searched = &bound["searched"][0];
+    assert_eq!((&searched["name"], &searched["messages"]), (&json!("broker-a"), &json!(1)));
+    assert!(searched["earliestStoreTime"].as_i64().is_some_and(|time| time > 1_700_000_000_000), "{bound}");
+}
+
+#[test]
+fn a_message_is_shown_by_either_id() {
+    let (world, offset_id) = world();
+    let nobody = "\n\nWARN: No Consumer\n";
+    let expected = format!("{:<20} {offset_id}\n{}{nobody}", "OffsetID:", shown(ID));
+    for id in [ID, &offset_id] {
+        assert_eq!(masked(&world, "queryMsgById", &["-t", "SCANRECORD", "-i", id]), expected);
+    }
+    assert_eq!(fs::read(format!("/tmp/rocketmq/msgbodys/{ID}")).expect("the body"), b"red packet");
+
+    let with_body = world.admin("queryMsgById", &["-t", "SCANRECORD", "-i", ID, "-f", "utf-8"]).ok();
+    assert!(with_body.contains("\nMessage Body:        red packet\n"), "{with_body}");
+    assert_eq!(
+        masked(&world, "queryMsgByUniqueKey", &["-t", "SCANRECORD", "-i", ID]),
+        format!("{}{nobody}", shown(ID))
+    );
+}
+
+/// An id that names a place of this broker where no message begins.
+#[test]
+fn an_id_that_names_no_message_is_told_what_the_server_says() {
+    let (world, offset_id) = world();
+    let wrong = format!("{}{:016X}", &offset_id[..offset_id.len() - 16], 12_345);
+    let refused = world.admin("queryMsgById", &["-t", "SCANRECORD", "-i", &format!("{ID},{wrong}")]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stdout.contains(&offset_id), "the other one is shown: {}", refused.stdout);
+    assert!(refused.stderr.contains("has the id "), "{}", refused.stderr);
+    assert!(refused.stderr.contains("(broker-a says: "), "{}", refused.stderr);
+}
+
+/// A producer that sends again after a time-out stores the message twice.
+#[test]
+fn all_messages_of_a_unique_key_are_shown() {
+    let (world, _) = world();
+    world.send(Sent { queue: 3, ..PAID });
+    let shown = |args: &[&str]| {
+        let text = world.admin("queryMsgByUniqueKey", &[&["-t", "SCANRECORD", "-i", ID], args].concat()).ok();
+        text.lines().filter(|line| line.starts_with("Queue ID:")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&[]), ["Queue ID:            2"]);
+    assert_eq!(shown(&["-a"]), ["Queue ID:            2", "Queue ID:            3"]);
+}
+
+#[test]
+fn a_message_is_shown_by_its_place() {
+    let (world, offset_id) = world();
+    let place = ["-t", "SCANRECORD", "-b", "broker-a", "-i", "2", "-o"];
+    let text = masked(&world, "queryMsgByOffset", &[place.as_slice(), &["0"]].concat());
+    assert_eq!(text, format!("{:<20} {offset_id}\n{}\n\nWARN: No Consumer\n", "OffsetID:", shown(ID)));
+
+    let refused = world.admin("queryMsgByOffset", &[place.as_slice(), &["1"]].concat()).refused();
+    let expected =
+        "there is no message at offset 1 of queue 2 of topic SCANRECORD on broker-a\n  searched broker-a";
+    assert!(refused.contains(expected), "{refused}");
+    let refused =
+        world.admin("queryMsgByOffset", &["-t", "SCANRECORD", "-b", "x", "-i", "2", "-o", "0"]).refused();
+    assert!(refused.contains("no broker is called x; the name server knows: broker-a"), "{refused}");
+}
+
+/// Java clients pack bodies of more than 4 KiB with zlib.
+#[test]
+fn a_packed_body_is_unpacked() {
+    // `zlib.compress(b"a" * 40)`
+    const PACKED: &[u8] = &[120, 156, 75, 76, 36, 14, 0, 0, 54, 235, 15, 41];
+    let (world, _) = world();
+    world.send(Sent { properties: "KEYS=packed", sys_flag: 1, body: PACKED, ..PAID });
+    world.send(Sent { properties: "KEYS=lz4", sys_flag: 0x101, body: &[255, 0], ..PAID });
+    let body = |key, field: &str| {
+        let found = world.admin("queryMsgByKey", &["-t", "SCANRECORD", "-k", key, "--json"]).json();
+        found["messages"][0][field].clone()
+    };
+    assert_eq!(body("packed", "body"), "a".repeat(40));
+    assert_eq!((body("lz4", "bodyHex"), body("lz4", "bodyPacked")), (json!("ff00"), json!("LZ4")));
+}
