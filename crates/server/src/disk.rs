@@ -75,9 +75,15 @@ impl RealDisk {
 
     fn probe(&self) -> io::Result<()> {
         let tried = self.try_probe();
-        match self.remove(PROBE) {
+        let tried = match self.remove(PROBE) {
             Err(error) if tried.is_ok() => Err(error),
             _ => tried,
+        };
+        match tried {
+            // A full disk took the way of writing, only not the bytes. What it holds is served, and positions have
+            // space of their own; a new directory is refused for its lack of space later.
+            Err(error) if error.kind() == ErrorKind::StorageFull => Ok(()),
+            tried => tried,
         }
     }
 
