@@ -324,7 +324,12 @@ impl<D: Disk> Reader<D> {
             }
             let KeyEntry { log_offset, size, crc, .. } = entry;
             let unit = Unit { log_offset, size, tag: 0, crc };
-            for record in self.log.records(&[unit], usize::MAX, wanted.committed)? {
+            let found = match self.log.records(&[unit], usize::MAX, wanted.committed) {
+                // Its file is missing or ends early, though the message was committed.
+                Err(ReadError::NotFound { .. }) => return Err(ReadError::Damaged { log_offset, size }.into()),
+                found => found?,
+            };
+            for record in found {
                 if wanted.accepts(&record) {
                     if !records.is_empty() && bytes + record.len() > QUERY_BYTES {
                         return Ok(true);

@@ -130,6 +130,7 @@ pub fn open<D: Disk>(disk: D, options: &Options, fresh_group: u64) -> Result<Ope
     }
     report.replayed = end.index.get() - from.index.get();
     report.end = end.end;
+    report.warnings.extend(missing_segments(&log::segment_bases(&disk)?, layout));
     report.warnings.append(&mut replay.warnings);
     let mut broker = replay.broker;
     broker.applied = end;
@@ -171,6 +172,18 @@ fn open_meta<D: Disk>(
     report.fresh = true;
     let meta = Meta { group: fresh_group, segment_size: options.segment_size, ..Meta::default() };
     Ok(MetaFile::create(disk, meta)?)
+}
+
+/// Says which segments are not there between the beginning of the log and its last segment.
+fn missing_segments(bases: &[LogOffset], layout: Layout) -> Option<String> {
+    let last = bases.last()?.get();
+    let expected = (0..last).step_by(layout.segment_size as usize).map(LogOffset::new);
+    let missing: Vec<_> = expected.filter(|base| bases.binary_search(base).is_err()).take(10).collect();
+    let names: Vec<_> = missing.iter().map(|base| format!("{}/{:020}", log::DIR, base.get())).collect();
+    (!names.is_empty()).then(|| {
+        let names = names.join(", ");
+        format!("files of the log are missing, and with them acknowledged messages: {names}; restore them from a copy")
+    })
 }
 
 /// The newest usable snapshot, and the highest index that any snapshot was made for: so far the log was

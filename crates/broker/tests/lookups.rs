@@ -147,3 +147,23 @@ fn a_damaged_message_after_the_snapshot_is_fenced_at_start() {
     assert_eq!(node.send("T", 1, "next", "").number("queueOffset"), 2);
     assert_eq!(node.pull("T", 0, 0).bodies(), ["body 0", "body 3"]);
 }
+
+#[test]
+fn a_missing_file_of_the_log_is_named_and_its_messages_are_not_denied() {
+    let mut node = Node::new();
+    let body = "x".repeat(1 << 20);
+    for i in 0..40 {
+        node.make_space();
+        node.send("T", 0, &body, &format!("KEYS\u{1}k{i}\u{2}"));
+    }
+    let node = node.restart();
+    assert!(node.warnings.is_empty(), "{:?}", node.warnings);
+    let second = format!("log/{:020}", 16 << 20);
+    steadfast_store::disk::Disk::remove(&node.disk, &second).unwrap();
+    let mut node = node.restart();
+    assert!(node.warnings.iter().any(|warning| warning.contains(&second)), "{:?}", node.warnings);
+    let found: Vec<i32> = (0..40).map(|i| node.query("T", &format!("k{i}")).code).collect();
+    assert!(!found.contains(&response::QUERY_NOT_FOUND), "{found:?}");
+    let here = found.iter().filter(|code| **code == response::SUCCESS).count();
+    assert!((20..30).contains(&here), "what the other files hold is found: {found:?}");
+}

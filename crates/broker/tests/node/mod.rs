@@ -274,6 +274,14 @@ impl Node {
         }
     }
 
+    /// Makes space ahead of the log, for tests that write more than a node has at its start.
+    pub(crate) fn make_space(&mut self) {
+        for _ in 0..2 {
+            let room = self.filler.step().unwrap();
+            self.input(Input::Room(room));
+        }
+    }
+
     /// All figures, which must be there at once.
     pub(crate) fn measure(&mut self) -> Measures {
         self.input(Input::Measure(7));
