@@ -1,4 +1,4 @@
-//! The settings of a server: [`table`] has them, [`sources`] says where they come from, [`known`] is what RocketMQ has
+//! The settings of a server: `table` has them, `sources` says where they come from, `known` is what RocketMQ has
 //! besides.
 
 mod changes;

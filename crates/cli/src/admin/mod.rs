@@ -1,8 +1,8 @@
 //! `steadfast admin`: RocketMQ's `mqadmin` with the same commands, options and columns, for any server that speaks the
 //! remoting protocol.
 //!
-//! A command asks the name servers where to go ([`cluster`]), asks brokers, and prints one value in one of two forms
-//! ([`output`]). A lookup that finds nothing tells how far it searched ([`absence`]) and is an error, as is everything
+//! A command asks the name servers where to go (`cluster`), asks brokers, and prints one value in one of two forms
+//! (`output`). A lookup that finds nothing tells how far it searched (`absence`) and is an error, as is everything
 //! that a server refuses.
 
 mod absence;

@@ -41,7 +41,7 @@ pub(super) fn parse(text: &str) -> Vec<Property> {
     properties
 }
 
-/// Writes a value so that [`parse`] and Java read it.
+/// Writes a value so that `parse` and Java read it.
 pub fn escape(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for c in value.chars() {
