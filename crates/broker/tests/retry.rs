@@ -77,6 +77,8 @@ fn a_message_is_retried_twice_and_then_a_dead_letter_with_all_that_it_had() {
     assert_eq!(third.reconsume_times, 2, "after level 4, 30 s");
 
     assert_eq!(send_back(&mut node, &third, 0, Some(2)).code, response::SUCCESS);
+    let counted = node.measure().stored.into_iter().find(|stored| &*stored.topic == DLQ);
+    assert_eq!(counted.map(|stored| stored.traffic.messages), Some(1), "dead letters are counted");
     let mut node = node.restart();
     let dead = only(&mut node, DLQ, 0);
     assert_eq!(dead.property("DLQ_ORIGIN_TOPIC"), Some("T"));

@@ -18,6 +18,7 @@ use super::subscription_groups::no_group;
 use crate::broker::{Broker, Out, reply};
 use crate::control::{Control, Position};
 use crate::io::{Now, Origin, ReadJob, ReadResult};
+use crate::measures::MessageKind;
 use crate::pending::{Bundle, is_position_under_way, not_stored};
 use crate::reply::Reply;
 use crate::request::{PreparedRecord, Request, SendBackRequest, SendRequest};
@@ -179,6 +180,8 @@ impl Broker {
             return Ok(None);
         }
         let record = self.dead(message, &topic, message.reconsume_times + 1)?;
+        // A copy by the broker, and counted all the same: somebody has to look at it.
+        let record = PreparedRecord { kind: Some(MessageKind::Normal), ..record };
         Ok(Some((QueueName::new(topic, QueueId::ZERO), record)))
     }
 

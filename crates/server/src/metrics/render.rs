@@ -36,6 +36,7 @@ pub(crate) fn page(node: &Node, measures: &Measures, telemetry: &Telemetry) -> S
     traffic(&mut page, measures);
     connections(&mut page, measures);
     consumers(&mut page, &measures.lags);
+    dead_letters(&mut page, measures);
     storage(&mut page, measures, telemetry);
     requests(&mut page, telemetry);
     own(&mut page, node, measures, telemetry);
@@ -140,6 +141,21 @@ fn consumers(page: &mut Page, lags: &[Lag]) {
             if let Some(value) = figure(lag) {
                 family.sample(&of_group(&lag.topic, &lag.group), value);
             }
+        }
+    }
+}
+
+fn dead_letters(page: &mut Page, measures: &Measures) {
+    let mut family = page.family(
+        "rocketmq_send_to_dlq_messages_total",
+        Counter,
+        "Messages that a group could not process and that became dead letters, by their dead-letter topic.",
+    );
+    for stored in &measures.stored {
+        if let Some(group) = stored.topic.strip_prefix(DLQ_PREFIX) {
+            let system = yes(is_system("", group));
+            let labels = [("consumer_group", group), ("topic", &*stored.topic), ("is_system", system)];
+            family.sample(&labels, stored.traffic.messages);
         }
     }
 }

@@ -45,6 +45,8 @@ fn a_scrape_equals_the_traffic() {
         assert_eq!(client.send("t", &[1; 100]).code(), 0);
     }
     assert_eq!(client.send("%illegal name", b"x").code(), 13);
+    // What a consumer does that gives a message up.
+    assert_eq!(client.send("%DLQ%test", b"given up").code(), 0);
     for code in [77_000, 77_001] {
         assert_eq!(client.ask(code, ExtFields::default(), &[]).code(), 3, "nobody knows this request");
     }
@@ -68,7 +70,7 @@ fn a_scrape_equals_the_traffic() {
         (
             "rocketmq_rpc_latency_milliseconds_count",
             &["request_code=\"send_message_v2\"", "response_code=\"success\""],
-            50.0,
+            51.0,
         ),
         (
             "rocketmq_rpc_latency_milliseconds_count",
@@ -82,7 +84,12 @@ fn a_scrape_equals_the_traffic() {
         ),
         // Made-up codes are one series.
         ("rocketmq_rpc_latency_milliseconds_count", &["request_code=\"unknown\""], 2.0),
-        ("rocketmq_topic_number", &[], 1.0),
+        (
+            "rocketmq_send_to_dlq_messages_total",
+            &["consumer_group=\"test\"", "topic=\"%DLQ%test\"", "is_system=\"false\""],
+            1.0,
+        ),
+        ("rocketmq_topic_number", &[], 2.0),
         ("steadfast_connections", &[], 1.0),
         ("steadfast_leading", &[], 1.0),
         ("steadfast_poisoned", &[], 0.0),

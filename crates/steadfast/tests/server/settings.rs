@@ -102,7 +102,12 @@ fn keys_of_rocketmqs_guides_are_taken_or_warned_of_once() {
     for line in GUIDE.lines() {
         let (key, _) = line.split_once('=').unwrap();
         let warnings = log.lines().filter(|line| line.contains(&format!(": {key} "))).count();
-        let taken = ["autoCreateTopicEnable", "defaultTopicQueueNums", "mapedFileSizeCommitLog"];
+        let taken = [
+            "autoCreateTopicEnable",
+            "autoCreateSubscriptionGroup",
+            "defaultTopicQueueNums",
+            "mapedFileSizeCommitLog",
+        ];
         let taken = taken.contains(&key)
             || ["maxMessageSize", "brokerPermission", "longPollingEnable"].contains(&key);
         assert_eq!(warnings, usize::from(!taken), "{key} in:\n{log}");
