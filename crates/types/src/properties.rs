@@ -51,9 +51,9 @@ pub fn iter(text: &str) -> impl Iterator<Item = (&str, &str)> {
         .filter(|(name, value)| !name.is_empty() && !value.is_empty())
 }
 
-/// The value of the first property called `name`.
+/// The value of the property called `name`; of several the last counts, as for RocketMQ's clients.
 pub fn get<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    iter(text).find(|(n, _)| *n == name).map(|(_, v)| v)
+    iter(text).filter(|(n, _)| *n == name).last().map(|(_, v)| v)
 }
 
 /// Appends one property, ending an unterminated predecessor first.
