@@ -114,9 +114,9 @@ class PullTest {
         assertEquals(2, consumer.fetchMessageQueues(topic).size());
         consumer.assign(List.of(queue));
         consumer.seek(queue, 25);
-        assertEquals(bodies("m", 25, 40), poll(consumer, 15));
+        assertEquals(bodies("m", 25, 40), pollFrom(consumer, "m25", 15));
         consumer.seekToBegin(queue);
-        assertEquals(bodies("m", 0, 40), poll(consumer, 40));
+        assertEquals(bodies("m", 0, 40), pollFrom(consumer, "m0", 40));
         long third = clients.readAll(topic).get(3).getStoreTimestamp();
         assertTrue(consumer.offsetForTimestamp(queue, third) <= 3);
     }
@@ -155,6 +155,17 @@ class PullTest {
     }
 
     /** The bodies of the next {@code count} messages in the order of arrival; it must not get more. */
+    /** After a seek: client 4.9 may still hand out what a pull brought that was under way, before the first one sought. */
+    private static List<String> pollFrom(DefaultLitePullConsumer consumer, String first, int count) throws Exception {
+        List<String> bodies = new ArrayList<>();
+        Wait.until(() -> count + " messages from " + first + " on, got " + bodies, () -> {
+            consumer.poll(100).forEach(message -> bodies.add(Clients.text(message)));
+            int from = bodies.indexOf(first);
+            return from >= 0 && bodies.size() - from >= count;
+        });
+        return bodies.subList(bodies.indexOf(first), bodies.size());
+    }
+
     private static List<String> poll(DefaultLitePullConsumer consumer, int count) throws Exception {
         List<String> bodies = new ArrayList<>();
         Wait.until(() -> count + " messages, got " + bodies, () -> {
