@@ -8,10 +8,12 @@ use steadfast_store::log::{Kind, Mark};
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::unit::{KeyEntry, QueueName};
 
+use steadfast_types::Timestamp;
 use steadfast_types::topic::{AUTO_CREATE, PERM_INHERIT, SCHEDULE};
 
 use crate::broker::{Broker, Out, Phase, acknowledge};
 use crate::io::{Effect, Now};
+use crate::jump::Jump;
 use crate::measures::Traffic;
 use crate::pending::Applied;
 use crate::state::TopicConfig;
@@ -36,7 +38,7 @@ impl Broker {
             self.remember(entry);
         }
         self.applied = mark;
-        let changes = self.apply_all(finished.applied);
+        let changes = self.apply_all(finished.applied, finished.store_time);
         if changes.topics {
             self.register(out);
         }
@@ -45,6 +47,9 @@ impl Broker {
         }
         for queue in changes.queues {
             self.wake(now, &queue, out);
+        }
+        for jump in &changes.jumps {
+            self.jumped(now, jump, out);
         }
         if changes.topics {
             self.unpark(now, out);
@@ -60,8 +65,8 @@ impl Broker {
         }
     }
 
-    /// Applies records in the order of the log. Recovery does the same.
-    pub(crate) fn apply_all(&mut self, records: Vec<Applied>) -> Changes {
+    /// Applies the records of an entry that was stored at `at`, in the order of the log. Recovery does the same.
+    pub(crate) fn apply_all(&mut self, records: Vec<Applied>, at: Timestamp) -> Changes {
         let mut changes = Changes::default();
         for record in records {
             match record {
@@ -91,8 +96,10 @@ impl Broker {
                     self.stretch.messages += 1;
                 }
                 Applied::Control(control) => {
-                    changes.topics |= self.state.apply(&control);
+                    let outcome = self.state.apply(&control, at);
                     self.deliveries.committed(&control);
+                    changes.topics |= outcome.topics;
+                    changes.jumps.extend(outcome.jump);
                 }
             }
         }
@@ -122,4 +129,6 @@ pub(crate) struct Changes {
     pub(crate) topics: bool,
     /// Queues that got messages while pulls are held at them.
     pub(crate) queues: BTreeSet<QueueName>,
+    /// Positions that jumped.
+    pub(crate) jumps: Vec<Jump>,
 }

@@ -15,7 +15,9 @@ use crate::pending::{Ack, Bundle, InFlight, Parked, Pending, not_stored, unknown
 use crate::recent::{HotTail, RecentKeys};
 use crate::reply::Reply;
 use crate::request::Request;
-use crate::services::{Clients, Deliveries, HeldPulls, Measuring, ReadsUnderWay, Statistics};
+use crate::services::{
+    Calls, Clients, Deliveries, HeldPulls, Measuring, ReadsUnderWay, Resets, Statistics, Statuses,
+};
 use crate::state::State;
 use steadfast_wire::code::response;
 
@@ -62,8 +64,11 @@ pub struct Broker {
     pub(crate) keys: RecentKeys,
     pub(crate) stretch: Stretch,
     pub(crate) clients: Clients,
+    pub(crate) calls: Calls,
     pub(crate) held: HeldPulls,
     pub(crate) reads: ReadsUnderWay,
+    pub(crate) resets: Resets,
+    pub(crate) statuses: Statuses,
     pub(crate) statistics: Statistics,
     pub(crate) measuring: Measuring,
     pub(crate) deliveries: Deliveries,
@@ -98,7 +103,7 @@ impl Broker {
         let pending = self.pending.oldest().map(|since| since + timeout);
         let parked = self.parked.iter().map(|p| p.since + timeout).min();
         let deliveries = self.deliveries.deadline().filter(|_| self.phase == Phase::Leading);
-        let others = [self.held.deadline(), self.clients.deadline(), deliveries];
+        let others = [self.held.deadline(), self.clients.deadline(), self.calls.deadline(), deliveries];
         others.into_iter().chain([writes, pending, parked]).flatten().min()
     }
 
@@ -116,6 +121,7 @@ impl Broker {
     fn input(&mut self, now: Now, input: Input, out: &mut Out<'_>) {
         match input {
             Input::Request(origin, request) => self.request(now, origin, request, out),
+            Input::CallAnswered(conn, answer) => self.call_answered(conn, answer, out),
             Input::Disconnected(conn) => self.disconnected(conn, out),
             Input::Persisted(number, mark) => self.persisted(now, number, mark, out),
             Input::WriteFailed(cause) => {
@@ -136,7 +142,8 @@ impl Broker {
             Ok(write) => {
                 let number = write.number;
                 let (applied, acks) = (Vec::new(), Vec::new());
-                self.in_flight = Some(InFlight { number, applied, acks, since: now.ticks });
+                let store_time = self.store_time;
+                self.in_flight = Some(InFlight { number, applied, acks, since: now.ticks, store_time });
                 out(Effect::Write(write));
             }
             Err(error) => self.poison(&error.to_string(), out),
@@ -171,7 +178,7 @@ impl Broker {
     pub(crate) fn refuse_pending(&mut self, code: i32, cause: &str, out: &mut Out<'_>) {
         self.refuse_sends(code, cause, out);
         for control in std::mem::take(&mut self.pending.controls) {
-            if let Some(origin) = control.origin {
+            if let Some((origin, _)) = control.answer {
                 reply(origin, not_stored(code, cause), out);
             }
         }
@@ -222,7 +229,7 @@ impl Broker {
                 }
             }
             while let Some(control) = self.pending.controls.pop_front_if(|c| late(c.since)) {
-                if let Some(origin) = control.origin {
+                if let Some((origin, _)) = control.answer {
                     reply(origin, not_stored(response::SYSTEM_BUSY, &cause), out);
                 }
             }
@@ -237,6 +244,7 @@ impl Broker {
         }
         self.expire_held(now, out);
         self.expire_clients(now, out);
+        self.expire_calls(now, out);
     }
 
     fn refuse_late_bundles(&mut self, now: Now, cause: &str, out: &mut Out<'_>) {
@@ -254,6 +262,7 @@ impl Broker {
     fn disconnected(&mut self, conn: ConnId, out: &mut Out<'_>) {
         self.held.drop_connection(conn, &mut self.state);
         self.forget_connection(conn, out);
+        self.drop_calls(conn, out);
     }
 
     fn stop(&mut self) {
@@ -300,7 +309,7 @@ pub(crate) fn acknowledge(ack: Ack, options: &Options, out: &mut Out<'_>) {
         return;
     }
     let answer = match ack {
-        Ack::Done(_) => Reply::ok(),
+        Ack::Done(_, answer) => answer,
         Ack::Sent { queue_id, queue_offset, log_offsets, unique_key, .. } => {
             let sent = crate::reply::Sent {
                 store_host: options.store_host,

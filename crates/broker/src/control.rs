@@ -8,6 +8,7 @@ use steadfast_types::{QueueId, QueueOffset};
 use steadfast_wire::body::SubscriptionGroupConfig;
 
 use crate::bytes_ext::{Malformed, get_text, put_text};
+use crate::jump::Jump;
 use crate::state::groups::{get_group, put_group};
 use crate::state::{Delivered, TopicConfig};
 
@@ -28,6 +29,8 @@ pub(crate) enum Control {
     DeleteGroup { group: Arc<str>, with_positions: bool },
     /// Delayed messages are delivered, by the messages that stand in the same entry.
     Delivered(Delivered),
+    /// A consumer group's positions jump (promise P6).
+    Jump(Jump),
 }
 
 /// The position of a consumer group in a queue: everything before it is processed.
@@ -46,6 +49,7 @@ const PUT_GROUP: u8 = 4;
 const DELETE_GROUP: u8 = 5;
 const DELIVERED: u8 = 6;
 const PROCESSED: u8 = 7;
+const JUMP: u8 = 8;
 
 impl Position {
     fn encode(&self, out: &mut BytesMut) {
@@ -68,8 +72,13 @@ impl Position {
 impl Control {
     /// Whether it sets this position.
     pub(crate) fn sets(&self, group: &str, topic: &str, queue: QueueId) -> bool {
-        let (Self::Position(p) | Self::Processed(p)) = self else { return false };
-        p.queue_id == queue && *p.group == *group && *p.topic == *topic
+        match self {
+            Self::Position(p) | Self::Processed(p) => {
+                p.queue_id == queue && *p.group == *group && *p.topic == *topic
+            }
+            Self::Jump(jump) => jump.sets(group, topic, queue),
+            _ => false,
+        }
     }
 
     /// Appends the payload of the control record.
@@ -104,6 +113,10 @@ impl Control {
                 out.put_u8(DELIVERED);
                 delivered.encode(out);
             }
+            Self::Jump(jump) => {
+                out.put_u8(JUMP);
+                jump.encode(out);
+            }
         }
     }
 
@@ -121,6 +134,7 @@ impl Control {
                 with_positions: bytes.try_get_u8()? != 0,
             }),
             DELIVERED => Delivered::decode(bytes).map(Self::Delivered),
+            JUMP => Jump::decode(bytes).map(Self::Jump),
             _ => Err(Malformed),
         }
     }
@@ -129,6 +143,7 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jump::{JumpCause, Move};
     use crate::state::Delivery;
 
     #[test]
@@ -145,11 +160,19 @@ mod tests {
         let before =
             Delivery::Before { next: QueueOffset::new(5), from: steadfast_types::LogOffset::new(1 << 40) };
         let late = Delivery::Late(QueueOffset::new(3));
+        let moves = [None, Some(QueueOffset::new(7))].map(|from| Move {
+            queue_id: QueueId::new(1),
+            from,
+            to: QueueOffset::new(9),
+        });
+        let jump =
+            Jump { group: "g".into(), topic: "t".into(), cause: JumpCause::Reset, moves: moves.into() };
         let delivered = |what| Control::Delivered(Delivered { queue_id: QueueId::new(17), what });
         for control in [
             Control::Position(position.clone()),
             Control::Processed(position),
             Control::DeleteTopic("x".into()),
+            Control::Jump(jump),
             Control::PutTopic(config),
             Control::PutGroup(Box::new(group)),
             Control::DeleteGroup { group: "g".into(), with_positions: true },

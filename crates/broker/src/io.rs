@@ -3,7 +3,6 @@
 
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use steadfast_consensus::Write;
@@ -13,6 +12,7 @@ use steadfast_store::run::RunInfo;
 use steadfast_store::unit::{KeyEntry, QueueName, Unit};
 use steadfast_types::{LogOffset, QueueOffset, Timestamp};
 use steadfast_wire::frame::Serialize;
+use steadfast_wire::header::ExtFields;
 
 use crate::filter::TagFilter;
 use crate::measures::Measures;
@@ -61,6 +61,8 @@ pub struct Origin {
 pub enum Input {
     /// A decoded request.
     Request(Origin, Request),
+    /// The client of a connection answered an [`Effect::Call`], or something that nobody asked.
+    CallAnswered(ConnId, CallAnswer),
     /// A connection is gone.
     Disconnected(ConnId),
     /// [`Effect::Write`] with this number is durable; the log now ends at the mark.
@@ -81,13 +83,41 @@ pub enum Input {
     Stop,
 }
 
+/// A request from the broker to a client, over the connection that the client opened.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Its id on the connection.
+    pub opaque: i32,
+    /// Request code.
+    pub code: i32,
+    /// No answer is wanted.
+    pub oneway: bool,
+    /// The header's fields.
+    pub ext: ExtFields<'static>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A client's answer to a [`Call`].
+#[derive(Debug, Clone)]
+pub struct CallAnswer {
+    /// The call's id.
+    pub opaque: i32,
+    /// Response code.
+    pub code: i32,
+    /// Text for people.
+    pub remark: Option<String>,
+    /// The body.
+    pub body: Bytes,
+}
+
 /// Something the shell is asked to do. Order between effects of one step matters only where noted.
 #[derive(Debug)]
 pub enum Effect {
     /// Answer a request.
     Reply(Origin, Reply),
-    /// Tell the client of a connection that its consumer group's members changed (NOTIFY_CONSUMER_IDS_CHANGED).
-    NotifyConsumerIdsChanged(ConnId, Arc<str>),
+    /// Send a request to the client of a connection.
+    Call(ConnId, Call),
     /// Make entries durable, then give [`Input::Persisted`].
     Write(Write),
     /// Read from disk, then give [`Input::ReadDone`] with the same number.
@@ -157,6 +187,13 @@ pub enum ReadJob {
         /// End of the committed log.
         committed: LogOffset,
     },
+    /// Units of a queue.
+    Units {
+        /// The queue.
+        queue: QueueName,
+        /// Which, all of them in index runs.
+        offsets: Range<QueueOffset>,
+    },
     /// Store time of the record of one unit, wherever it is.
     StoreTime {
         /// The queue.
@@ -197,6 +234,8 @@ pub enum ReadResult {
     },
     /// A record that no index run covers yet: only its body was checked, the core has its unit.
     Unproven(Bytes),
+    /// Units, in the order of the queue.
+    Units(Vec<Unit>),
     /// A number: a queue offset or a time.
     Number(u64),
     /// There is no such record.

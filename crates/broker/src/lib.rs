@@ -14,6 +14,7 @@ mod control;
 mod delay_levels;
 pub mod filter;
 pub mod io;
+mod jump;
 pub mod measures;
 mod options;
 mod pending;

@@ -38,6 +38,9 @@ pub struct Options {
     pub auto_create_group: bool,
     /// The delays that a message may ask for (`messageDelayLevel`).
     pub delay_levels: DelayLevels,
+    /// Clients learn of a reset by their next pull; if not, they are told at once as well
+    /// (`useServerSideResetOffset`).
+    pub server_side_reset: bool,
     /// Largest body in bytes (`maxMessageSize`).
     pub max_body: usize,
     /// What clients may do with the broker: bits of [`steadfast_types::topic`] (`brokerPermission`).
@@ -84,6 +87,7 @@ impl Default for Options {
             default_topic_queues: 8,
             auto_create_group: true,
             delay_levels: DelayLevels::default(),
+            server_side_reset: true,
             max_body: steadfast_types::limits::BODY_LEN,
             permission: PERM_READ | PERM_WRITE,
             long_polling: true,

@@ -6,7 +6,7 @@ use steadfast_store::unit::{QueueName, Unit};
 use steadfast_types::{LogOffset, QueueId, QueueOffset, Timestamp};
 
 use crate::control::Control;
-use crate::io::Origin;
+use crate::io::{Now, Origin};
 use crate::measures::MessageKind;
 use crate::reply::Reply;
 use crate::request::{PreparedRecord, Request, SendRequest};
@@ -51,12 +51,15 @@ pub(crate) struct Parked {
     pub(crate) since: u64,
 }
 
+/// Who is told what when a change is durable.
+pub(crate) type Told = (Origin, Reply);
+
 /// A change of state that was admitted.
 #[derive(Debug)]
 pub(crate) struct PendingControl {
     pub(crate) control: Control,
-    /// Who is told when it is durable.
-    pub(crate) origin: Option<Origin>,
+    /// Who is told what when it is durable.
+    pub(crate) answer: Option<Told>,
     pub(crate) since: u64,
 }
 
@@ -76,6 +79,11 @@ pub(crate) struct Pending {
 impl Pending {
     pub(crate) fn is_empty(&self) -> bool {
         self.controls.is_empty() && self.sends.is_empty() && self.bundles.is_empty()
+    }
+
+    /// Admits a change of state; `answer` is who is told what when it is durable.
+    pub(crate) fn push_control(&mut self, now: Now, control: Control, answer: Option<Told>) {
+        self.controls.push_back(PendingControl { control, answer, since: now.ticks });
     }
 
     pub(crate) fn push_send(&mut self, send: PendingSend) {
@@ -160,13 +168,13 @@ pub(crate) enum Ack {
         log_offsets: Vec<LogOffset>,
         unique_key: String,
     },
-    Done(Origin),
+    Done(Origin, Reply),
 }
 
 impl Ack {
     pub(crate) fn origin(&self) -> &Origin {
         match self {
-            Self::Sent { origin, .. } | Self::Done(origin) => origin,
+            Self::Sent { origin, .. } | Self::Done(origin, _) => origin,
         }
     }
 }
@@ -179,6 +187,8 @@ pub(crate) struct InFlight {
     pub(crate) acks: Vec<Ack>,
     /// Ticks at which the write was issued.
     pub(crate) since: u64,
+    /// Store time of its records.
+    pub(crate) store_time: Timestamp,
 }
 
 /// The answer for a request whose write is neither confirmed nor known to have failed.

@@ -12,7 +12,8 @@ use steadfast_wire::code::response;
 use crate::broker::{Broker, Out, Phase, acknowledge, reply};
 use crate::control::Control;
 use crate::io::{Effect, Now, Origin};
-use crate::pending::{Ack, Applied, Bundle, InFlight, PendingControl, PendingSend, not_stored};
+use crate::pending::{Ack, Applied, Bundle, InFlight, PendingControl, PendingSend, Told, not_stored};
+use crate::reply::Reply;
 use crate::request::PreparedRecord;
 
 /// Bytes of records after which a batch is closed.
@@ -25,7 +26,7 @@ const DISK_FULL: &str = "the disk is full; free space or add some, service resum
 /// A batch under construction, before its place is known.
 #[derive(Default)]
 struct Selection {
-    controls: Vec<(Control, BytesMut, Option<Origin>)>,
+    controls: Vec<(Control, BytesMut, Option<Told>)>,
     sends: Vec<PendingSend>,
     bundles: Vec<Bundle>,
     records: usize,
@@ -70,7 +71,7 @@ impl Broker {
             let len = PREFIX_LEN + payload.len();
             if head_len(1) + len > CONTROL_ROOM {
                 let pending = self.pending.controls.pop_front();
-                if let Some(origin) = pending.and_then(|pending| pending.origin) {
+                if let Some((origin, _)) = pending.and_then(|pending| pending.answer) {
                     let cause =
                         format!("the change takes {len} bytes in the log, the limit is {CONTROL_ROOM}");
                     reply(origin, not_stored(response::SYSTEM_ERROR, &cause), out);
@@ -81,7 +82,7 @@ impl Broker {
                 return;
             }
             if let Some(pending) = self.pending.controls.pop_front() {
-                selection.controls.push((pending.control, payload, pending.origin));
+                selection.controls.push((pending.control, payload, pending.answer));
                 selection.records += 1;
                 selection.bytes += len;
             }
@@ -119,7 +120,7 @@ impl Broker {
         while let Some(bundle) = self.pending.bundles.front_mut() {
             if sabotage::is(Sabotage::DeliveredWithoutPosition) {
                 let (controls, since) = (bundle.controls.drain(..), bundle.since);
-                let later = controls.map(|control| PendingControl { control, origin: None, since });
+                let later = controls.map(|control| PendingControl { control, answer: None, since });
                 self.pending.controls.extend(later);
             }
             let controls = encoded(&bundle.controls);
@@ -158,9 +159,9 @@ impl Broker {
             BatchBuilder::new(place.at, commit, self.store_time, selection.records, selection.bytes);
         let mut stamper = Stamper { broker: self, builder, applied: Vec::with_capacity(selection.records) };
         let mut acks = Vec::with_capacity(selection.sends.len());
-        for (control, payload, origin) in selection.controls {
+        for (control, payload, answer) in selection.controls {
             stamper.control(control, &payload);
-            acks.extend(origin.map(Ack::Done));
+            acks.extend(answer.map(|(origin, reply)| Ack::Done(origin, reply)));
         }
         for send in selection.sends {
             acks.push(stamper.send(send));
@@ -174,7 +175,8 @@ impl Broker {
             Ok(write) => {
                 let number = write.number;
                 out(Effect::Write(write));
-                let mut in_flight = InFlight { number, applied, acks, since: now.ticks };
+                let store_time = self.store_time;
+                let mut in_flight = InFlight { number, applied, acks, since: now.ticks, store_time };
                 if sabotage::is(Sabotage::AckBeforeSync) {
                     in_flight.acks.drain(..).for_each(|ack| acknowledge(ack, &self.options, out));
                 }
@@ -200,7 +202,7 @@ impl Broker {
 impl Broker {
     /// What promise P2 forbids; see [`Sabotage::ReadableBeforeCommit`].
     fn show_too_early(&mut self, now: Now, in_flight: &mut InFlight, out: &mut Out<'_>) {
-        let changes = self.apply_all(std::mem::take(&mut in_flight.applied));
+        let changes = self.apply_all(std::mem::take(&mut in_flight.applied), in_flight.store_time);
         for queue in changes.queues {
             self.wake(now, &queue, out);
         }
@@ -239,7 +241,7 @@ impl Stamper<'_> {
         for (control, payload) in bundle.controls.iter().zip(encoded(&bundle.controls)) {
             self.control(control.clone(), &payload);
         }
-        bundle.origin.map(Ack::Done)
+        bundle.origin.map(|origin| Ack::Done(origin, Reply::ok()))
     }
 
     /// The next offsets of a queue.

@@ -121,6 +121,14 @@ impl<D: Disk> Reader<D> {
                 Err(ReadError::NotFound { .. }) => self.disprove(at),
                 Err(other) => Err(other.into()),
             },
+            ReadJob::Units { queue, offsets } => {
+                let mut found = Vec::new();
+                while found.len() < (offsets.end.get() - offsets.start.get()) as usize {
+                    let left = (offsets.end.get() - offsets.start.get()) as usize - found.len();
+                    found.extend(self.units(&queue, offsets.start + found.len() as u64, left)?);
+                }
+                Ok(ReadResult::Units(found))
+            }
             ReadJob::StoreTime { queue, offset, unit, committed } => {
                 let unit = match unit {
                     Some(unit) => unit,

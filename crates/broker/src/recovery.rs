@@ -20,7 +20,7 @@ use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::snapshot;
 use steadfast_store::unit::{KeyEntry, QueueName, Unit};
 use steadfast_types::record::{Record, Stamp, StoredMessage, records};
-use steadfast_types::{LogIndex, LogOffset, QueueOffset, Term};
+use steadfast_types::{LogIndex, LogOffset, QueueOffset, Term, Timestamp};
 
 use crate::broker::{Broker, Phase};
 use crate::checkpoint::Stretch;
@@ -31,7 +31,9 @@ use crate::pending::{Applied, Pending};
 use crate::reader::Reader;
 use crate::recent::{HotTail, RecentKeys};
 use crate::request::derived;
-use crate::services::{Clients, Deliveries, HeldPulls, Measuring, ReadsUnderWay, Statistics};
+use crate::services::{
+    Calls, Clients, Deliveries, HeldPulls, Measuring, ReadsUnderWay, Resets, Statistics, Statuses,
+};
 use crate::state::State;
 
 /// The id of the only replica of a group of one.
@@ -243,8 +245,11 @@ impl Replay {
             keys: RecentKeys::default(),
             stretch: Stretch::new(mark.end, runs),
             clients: Clients::default(),
+            calls: Calls::default(),
             held: HeldPulls::default(),
             reads: ReadsUnderWay::default(),
+            resets: Resets::default(),
+            statuses: Statuses::default(),
             statistics: Statistics::default(),
             measuring: Measuring::default(),
             deliveries: Deliveries::default(),
@@ -270,14 +275,14 @@ impl Replay {
                 if found.damaged.is_empty() {
                     self.broker.hot.push(found.payload_at, found.entry.payload);
                 }
-                self.apply(index, applied, fenced);
+                self.apply(index, applied, fenced, store_time);
             }
             Err(at) => self.error = Some(OpenError::Unidentified { index, at }),
         }
     }
 
     /// What a record says of itself counts only if it is what must come next.
-    fn apply(&mut self, index: LogIndex, applied: Vec<Applied>, fenced: Vec<Fenced>) {
+    fn apply(&mut self, index: LogIndex, applied: Vec<Applied>, fenced: Vec<Fenced>, at: Timestamp) {
         let mut next: BTreeMap<&QueueName, QueueOffset> = BTreeMap::new();
         for record in &applied {
             let Applied::Message { queue, offset, unit, .. } = record else { continue };
@@ -293,7 +298,7 @@ impl Replay {
             };
             *expected = expected.next();
         }
-        self.broker.apply_all(applied);
+        self.broker.apply_all(applied, at);
         for Fenced { queue, offset, unit } in fenced {
             self.warnings.push(format!(
                 "the message at offset {offset} of queue {queue} (log offset {}) is damaged; its consumers stop there",
@@ -310,7 +315,7 @@ impl Replay {
 struct Derived {
     applied: Vec<Applied>,
     fenced: Vec<Fenced>,
-    store_time: steadfast_types::Timestamp,
+    store_time: Timestamp,
 }
 
 /// A damaged message whose place is known.

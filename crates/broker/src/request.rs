@@ -116,6 +116,34 @@ pub enum Request {
     GetConsumeStats(String, Option<String>),
     /// QUERY_TOPIC_CONSUME_BY_WHO.
     QueryTopicConsumers(String),
+    /// GET_CONSUMER_RUNNING_INFO, CONSUME_MESSAGE_DIRECTLY.
+    Relay(Box<RelayRequest>),
+    /// INVOKE_BROKER_TO_GET_CONSUMER_STATUS.
+    GetConsumerStatus(Box<StatusRequest>),
+    /// GET_PRODUCER_CONNECTION_LIST.
+    GetProducerConnections(String),
+    /// GET_ALL_TOPIC_CONFIG, perhaps a page of it.
+    GetAllTopicConfig {
+        /// Topics before the page.
+        skip: usize,
+        /// Most topics on it.
+        max: usize,
+    },
+    /// GET_SYSTEM_TOPIC_LIST_FROM_BROKER.
+    GetSystemTopics,
+    /// QUERY_TOPICS_BY_CONSUMER.
+    QueryTopicsByConsumer(String),
+    /// QUERY_SUBSCRIPTION_BY_CONSUMER.
+    QuerySubscription {
+        /// Group.
+        group: String,
+        /// Topic.
+        topic: String,
+    },
+    /// QUERY_CONSUME_QUEUE.
+    QueryConsumeQueue(Box<ConsumeQueueRequest>),
+    /// INVOKE_BROKER_TO_RESET_OFFSET.
+    ResetOffset(Box<ResetRequest>),
     /// CONSUMER_SEND_MSG_BACK.
     SendBack(Box<SendBackRequest>),
     /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, alone or as a list.
@@ -183,6 +211,73 @@ pub struct PullRequest {
     pub hold: u64,
     /// Filter in the request; None uses the group's subscription.
     pub filter: Option<TagFilter>,
+}
+
+/// A request that is for a client of a group.
+#[derive(Debug, Clone)]
+pub struct RelayRequest {
+    /// Request code, the same towards the client.
+    pub code: i32,
+    /// Consumer group.
+    pub group: String,
+    /// Client id.
+    pub client: String,
+    /// Id of the message that is to go along.
+    pub message: Option<String>,
+    /// The header's fields.
+    pub ext: ExtFields<'static>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A question for what the clients of a group have read.
+#[derive(Debug, Clone)]
+pub struct StatusRequest {
+    /// Consumer group.
+    pub group: String,
+    /// Topic.
+    pub topic: String,
+    /// One client only.
+    pub client: Option<String>,
+}
+
+/// A question for units of a queue.
+#[derive(Debug, Clone)]
+pub struct ConsumeQueueRequest {
+    /// Queue.
+    pub queue: QueueRef,
+    /// First offset.
+    pub index: i64,
+    /// How many.
+    pub count: usize,
+    /// Group whose subscription is shown.
+    pub group: Option<String>,
+}
+
+/// An operator sets a group's positions.
+#[derive(Debug, Clone)]
+pub struct ResetRequest {
+    /// Consumer group.
+    pub group: String,
+    /// Topic.
+    pub topic: String,
+    /// Queue, or -1 for all.
+    pub queue_id: i32,
+    /// Where to.
+    pub target: ResetTarget,
+    /// False: positions before the target stay where they are.
+    pub force: bool,
+}
+
+/// Where a reset goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResetTarget {
+    /// To an offset of one queue.
+    Offset(i64),
+    /// To the first message stored at or after a time.
+    Time(Timestamp),
+    /// Past the last message.
+    End,
 }
 
 /// A lookup by key.
@@ -288,6 +383,45 @@ pub fn decode(
             let topic = h.topic.filter(|t| !t.is_empty()).map(|t| t.into_owned());
             Request::GetConsumeStats(h.consumer_group.into_owned(), topic)
         }
+        code @ (request::GET_CONSUMER_RUNNING_INFO | request::CONSUME_MESSAGE_DIRECTLY) => {
+            Request::Relay(Box::new(relay(code, ext, body)?))
+        }
+        request::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => {
+            let h = headers::GetConsumerStatus::decode(ext).map_err(malformed)?;
+            let client = h.client_addr.filter(|client| !client.is_empty()).map(|c| c.into_owned());
+            let (group, topic) = (h.group.into_owned(), h.topic.into_owned());
+            Request::GetConsumerStatus(Box::new(StatusRequest { group, topic, client }))
+        }
+        request::GET_PRODUCER_CONNECTION_LIST => {
+            let h = headers::GetProducerConnectionList::decode(ext).map_err(malformed)?;
+            Request::GetProducerConnections(h.producer_group.into_owned())
+        }
+        request::GET_ALL_TOPIC_CONFIG => {
+            let h = headers::GetAllTopicConfig::decode(ext).map_err(malformed)?;
+            let number = |n: Option<i32>| n.and_then(|n| usize::try_from(n).ok());
+            let max = number(h.max_topic_num).unwrap_or(usize::MAX);
+            Request::GetAllTopicConfig { skip: number(h.topic_seq).unwrap_or(0), max }
+        }
+        request::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => Request::GetSystemTopics,
+        request::QUERY_TOPICS_BY_CONSUMER => {
+            let h = headers::GroupAndTopic::decode(ext).map_err(malformed)?;
+            Request::QueryTopicsByConsumer(h.group.into_owned())
+        }
+        request::QUERY_SUBSCRIPTION_BY_CONSUMER => {
+            let h = headers::GroupAndTopic::decode(ext).map_err(malformed)?;
+            let topic = h.topic.map(|topic| topic.into_owned()).unwrap_or_default();
+            Request::QuerySubscription { group: h.group.into_owned(), topic }
+        }
+        request::QUERY_CONSUME_QUEUE => {
+            let h = headers::QueryConsumeQueue::decode(ext).map_err(malformed)?;
+            Request::QueryConsumeQueue(Box::new(ConsumeQueueRequest {
+                queue: QueueRef { topic: h.topic.into_owned(), queue_id: h.queue_id },
+                index: h.index,
+                count: usize::try_from(h.count).unwrap_or(0),
+                group: h.consumer_group.filter(|group| !group.is_empty()).map(|group| group.into_owned()),
+            }))
+        }
+        request::INVOKE_BROKER_TO_RESET_OFFSET => Request::ResetOffset(Box::new(reset(ext)?)),
         request::QUERY_TOPIC_CONSUME_BY_WHO => Request::QueryTopicConsumers(topic_of(ext)?),
         request::CONSUMER_SEND_MSG_BACK => Request::SendBack(Box::new(send_back(ext)?)),
         request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => Request::PutGroups(vec![json(&body)?]),
@@ -396,6 +530,40 @@ fn pull(ext: &ExtFields<'_>) -> Result<PullRequest, Reply> {
             0
         },
         filter: in_request.then(|| TagFilter::parse(h.subscription.as_deref().unwrap_or("*"))),
+    })
+}
+
+fn relay(code: i32, ext: &ExtFields<'_>, body: Bytes) -> Result<RelayRequest, Reply> {
+    let h = headers::ConsumerClient::decode(ext).map_err(malformed)?;
+    let message = match code {
+        request::CONSUME_MESSAGE_DIRECTLY => Some(h.msg_id.map(|id| id.into_owned()).unwrap_or_default()),
+        _ => None,
+    };
+    Ok(RelayRequest {
+        code,
+        group: h.consumer_group.into_owned(),
+        client: h.client_id.map(|client| client.into_owned()).unwrap_or_default(),
+        message,
+        ext: ext.clone().into_owned(),
+        body,
+    })
+}
+
+fn reset(ext: &ExtFields<'_>) -> Result<ResetRequest, Reply> {
+    let h = headers::ResetOffset::decode(ext).map_err(malformed)?;
+    // RocketMQ's tools send offset -1 for none, and take an offset only together with a queue.
+    let offset = h.offset.filter(|offset| h.queue_id >= 0 && *offset != -1);
+    let target = match (offset, u64::try_from(h.timestamp)) {
+        (Some(offset), _) => ResetTarget::Offset(offset),
+        (None, Ok(time)) => ResetTarget::Time(Timestamp::new(time)),
+        (None, Err(_)) => ResetTarget::End,
+    };
+    Ok(ResetRequest {
+        group: h.group.into_owned(),
+        topic: h.topic.into_owned(),
+        queue_id: h.queue_id,
+        target,
+        force: h.force,
     })
 }
 

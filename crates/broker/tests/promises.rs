@@ -178,12 +178,11 @@ fn members_of_a_group_are_told_of_every_change() {
     node.json(1, request::HEART_BEAT, &heartbeat("a", 0, false));
     node.json(2, request::HEART_BEAT, &heartbeat("b", 0, false));
     assert_eq!(members(&mut node), ["a", "b"]);
-    assert!(node.notices.contains(&(1, "g".into())), "the first is told of the second");
-    node.notices.clear();
+    assert!(node.notices().contains(&(1, "g".into())), "the first is told of the second");
     node.json(2, request::HEART_BEAT, &heartbeat("b", 0, false));
-    assert!(node.notices.is_empty(), "nothing changed");
+    assert!(node.notices().is_empty(), "nothing changed");
     node.input(steadfast_broker::io::Input::Disconnected(2));
-    assert_eq!(node.notices, [(1, "g".to_owned())]);
+    assert_eq!(node.notices(), [(1, "g".to_owned())]);
     assert_eq!(members(&mut node), ["a"]);
     node.ticks += 120_000;
     assert_eq!(members(&mut node), ["a"], "expiry is a matter of a step");

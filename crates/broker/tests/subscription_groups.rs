@@ -163,9 +163,9 @@ fn members_are_not_told_of_each_other_if_the_settings_say_so() {
     let mut node = Node::new();
     put(&mut node, &SubscriptionGroupConfig { notify_consumer_ids_changed_enable: false, ..settings("g") });
     heartbeat(&mut node, "g", MessageModel::Clustering);
-    assert!(node.notices.is_empty());
+    assert!(node.notices().is_empty());
     heartbeat(&mut node, "other", MessageModel::Clustering);
-    assert_eq!(node.notices.len(), 1);
+    assert_eq!(node.notices().len(), 1);
 }
 
 #[test]

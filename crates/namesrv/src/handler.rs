@@ -1,7 +1,5 @@
 //! One method for each request code: header and body in, answer out.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use steadfast_wire::body::{Body, BodyError, DataVersion, KVTable, RegisterBrokerBody, TopicList};
 use steadfast_wire::code::response;
@@ -48,13 +46,13 @@ impl From<Rejected> for Refusal {
     }
 }
 
-type Answer = Result<Response, Refusal>;
+pub(crate) type Answer = Result<Response, Refusal>;
 
-fn done() -> Response {
+pub(crate) fn done() -> Response {
     Response { header: Header::response(response::SUCCESS, 0), body: Bytes::new() }
 }
 
-fn with_body(body: &impl Body) -> Response {
+pub(crate) fn with_body(body: &impl Body) -> Response {
     Response { body: body.encode().into(), ..done() }
 }
 
@@ -65,7 +63,7 @@ impl Namesrv {
         let Some(mut route) = self.routes.route(&topic) else {
             return Err(Refusal::new(response::TOPIC_NOT_EXIST, self.why_no_route(&topic)));
         };
-        route.order_topic_conf = self.setting(ORDER_TOPIC_CONFIG, &topic).cloned();
+        route.order_topic_conf = self.settings.get(ORDER_TOPIC_CONFIG, &topic).cloned();
         Ok(with_body(&route))
     }
 
@@ -117,7 +115,7 @@ impl Namesrv {
 
     /// Tells a slave its master, and everybody the ordered topics.
     fn registered(&self, broker_name: &str, broker_id: i64) -> Response {
-        let mut answer = match self.settings.get(ORDER_TOPIC_CONFIG) {
+        let mut answer = match self.settings.namespace(ORDER_TOPIC_CONFIG) {
             Some(ordered) => with_body(&KVTable { table: ordered.clone() }),
             None => done(),
         };
@@ -173,14 +171,13 @@ impl Namesrv {
 
     pub(crate) fn put_setting(&mut self, header: &Header<'_>) -> Answer {
         let PutKvConfig { namespace, key, value } = PutKvConfig::decode(&header.ext)?;
-        let settings = self.settings.entry(namespace.into_owned()).or_default();
-        settings.insert(key.into_owned(), value.into_owned());
+        self.settings.put(&namespace, &key, &value).map_err(not_kept)?;
         Ok(done())
     }
 
     pub(crate) fn get_setting(&self, header: &Header<'_>) -> Answer {
         let GetKvConfig { namespace, key } = GetKvConfig::decode(&header.ext)?;
-        let Some(value) = self.setting(&namespace, &key) else {
+        let Some(value) = self.settings.get(&namespace, &key) else {
             let remark = format!("No config item, Namespace: {namespace} Key: {key}");
             return Err(Refusal::new(response::QUERY_NOT_FOUND, remark));
         };
@@ -191,23 +188,20 @@ impl Namesrv {
 
     pub(crate) fn delete_setting(&mut self, header: &Header<'_>) -> Answer {
         let DeleteKvConfig { namespace, key } = DeleteKvConfig::decode(&header.ext)?;
-        if let Some(settings) = self.settings.get_mut(namespace.as_ref()) {
-            settings.remove(key.as_ref());
-        }
-        self.settings.retain(|_, settings| !settings.is_empty());
+        self.settings.remove(&namespace, &key).map_err(not_kept)?;
         Ok(done())
     }
 
     pub(crate) fn settings_of_namespace(&self, header: &Header<'_>) -> Answer {
         let GetKvList { namespace } = GetKvList::decode(&header.ext)?;
-        let Some(table) = self.settings.get(namespace.as_ref()) else {
+        let Some(table) = self.settings.namespace(&namespace) else {
             let remark = format!("No config item, Namespace: {namespace}");
             return Err(Refusal::new(response::QUERY_NOT_FOUND, remark));
         };
-        Ok(with_body(&KVTable { table: BTreeMap::clone(table) }))
+        Ok(with_body(&KVTable { table: table.clone() }))
     }
+}
 
-    fn setting(&self, namespace: &str, key: &str) -> Option<&String> {
-        self.settings.get(namespace)?.get(key)
-    }
+fn not_kept(cause: String) -> Refusal {
+    Refusal::new(response::SYSTEM_ERROR, format!("nothing was changed: {cause}"))
 }

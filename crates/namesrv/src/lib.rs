@@ -1,19 +1,20 @@
-//! The name server: who serves which topic. A state machine without clock, socket or durable state; brokers
-//! register every 30 s, and what is not registered again is forgotten ([`RouteTable`]).
+//! The name server: who serves which topic. A state machine without clock, socket or file; brokers register every
+//! 30 s, and what is not registered again is forgotten ([`RouteTable`]). Only [`Settings`] outlive the process.
 //!
 //! [`Namesrv::handle`] answers one decoded request. Name servers do not talk to each other: a broker registers
 //! with each of them, and a client asks any one.
 
 mod handler;
+mod operator;
 mod route_table;
-
-use std::collections::BTreeMap;
+mod settings;
 
 use bytes::Bytes;
 use steadfast_wire::code::{request, response};
 use steadfast_wire::header::Header;
 
 pub use route_table::{ConnId, DEFAULT_LIFETIME_MS, Gone, Registration, Rejected, RouteTable, Source};
+pub use settings::{Keeper, Settings};
 
 /// Namespace of the settings that give a topic a fixed order of queues (RocketMQ's `NamesrvUtil`).
 pub const ORDER_TOPIC_CONFIG: &str = "ORDER_TOPIC_CONFIG";
@@ -32,14 +33,20 @@ pub struct Response {
 pub struct Namesrv {
     /// Brokers and their topics.
     pub routes: RouteTable,
-    /// Settings by namespace and key. They live as long as the process.
-    settings: BTreeMap<String, BTreeMap<String, String>>,
+    settings: Settings,
+    /// What GET_NAMESRV_CONFIG shows, by key.
+    shown_config: Vec<(String, String)>,
 }
 
 impl Namesrv {
     /// A name server that knows nobody.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A name server with settings that were kept, which shows this configuration.
+    pub fn with(settings: Settings, shown_config: Vec<(String, String)>) -> Self {
+        Self { settings, shown_config, ..Self::default() }
     }
 
     /// Answers a request that came over the connection `conn` at `now` (milliseconds that never go back).
@@ -53,6 +60,16 @@ impl Namesrv {
             request::GET_BROKER_CLUSTER_INFO => Ok(self.cluster_info()),
             request::GET_ALL_TOPIC_LIST_FROM_NAMESERVER => Ok(self.all_topics()),
             request::GET_TOPICS_BY_CLUSTER => self.topics_of_cluster(header),
+            request::GET_SYSTEM_TOPIC_LIST_FROM_NS => Ok(self.system_topics()),
+            request::GET_UNIT_TOPIC_LIST => Ok(self.topics_with_flags(|flags| flags.unit)),
+            request::GET_HAS_UNIT_SUB_TOPIC_LIST => Ok(self.topics_with_flags(|flags| flags.unit_sub)),
+            request::GET_HAS_UNIT_SUB_UNUNIT_TOPIC_LIST => {
+                Ok(self.topics_with_flags(|flags| flags.unit_sub && !flags.unit))
+            }
+            request::WIPE_WRITE_PERM_OF_BROKER => self.wipe_write_perm(header),
+            request::ADD_WRITE_PERM_OF_BROKER => self.add_write_perm(header),
+            request::GET_NAMESRV_CONFIG => Ok(self.config()),
+            request::UPDATE_NAMESRV_CONFIG => self.update_config(body),
             request::DELETE_TOPIC_IN_NAMESRV => self.delete_topic(header),
             request::PUT_KV_CONFIG => self.put_setting(header),
             request::GET_KV_CONFIG => self.get_setting(header),

@@ -77,6 +77,24 @@ pub enum Rejected {
     },
 }
 
+/// Write permission in [`QueueData::perm`].
+const PERM_WRITE: i32 = 2;
+
+/// What RocketMQ's topic flag says; both are for deployments in units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicFlags {
+    /// The topic belongs to a unit.
+    pub unit: bool,
+    /// A group of a unit subscribes to it.
+    pub unit_sub: bool,
+}
+
+impl TopicFlags {
+    fn of(flag: i32) -> Self {
+        Self { unit: flag & 1 != 0, unit_sub: flag & 2 != 0 }
+    }
+}
+
 /// A replica that was forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gone {
@@ -214,6 +232,28 @@ impl RouteTable {
         topics
     }
 
+    /// The topics with such flags, sorted.
+    pub fn topics_with_flags(&self, wanted: impl Fn(TopicFlags) -> bool) -> Vec<String> {
+        let all = self.brokers.values().flat_map(|broker| &broker.topics);
+        let mut topics: Vec<_> = all
+            .filter(|(_, queues)| wanted(TopicFlags::of(queues.topic_sys_flag)))
+            .map(|(topic, _)| topic.clone())
+            .collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
+
+    /// Gives or takes the write permission of every topic of a broker, until the broker's topics change; returns how
+    /// many topics that concerns.
+    pub fn set_writable(&mut self, broker_name: &str, writable: bool) -> usize {
+        let Some(broker) = self.brokers.get_mut(broker_name) else { return 0 };
+        for queues in broker.topics.values_mut() {
+            queues.perm = if writable { queues.perm | PERM_WRITE } else { queues.perm & !PERM_WRITE };
+        }
+        broker.topics.len()
+    }
+
     /// Forgets a topic in one cluster, or in all.
     pub fn delete_topic(&mut self, topic: &str, cluster: Option<&str>) {
         for broker in self.brokers.values_mut().filter(|broker| cluster.is_none_or(|c| broker.cluster == c)) {
@@ -247,8 +287,11 @@ impl Broker {
         self.replicas.retain(|id, replica| *id == broker_id || replica.addr != addr);
         self.cluster = cluster;
         self.enable_acting_master = registration.enable_acting_master;
+        let known = self.replicas.get(&broker_id);
+        let is_news = known.is_none_or(|replica| replica.addr != addr || replica.version != version);
         self.replicas.insert(broker_id, Replica { addr, ha_addr, version, source, last_seen: now });
-        if broker_id != 0 {
+        // A sign of life says nothing of topics: what an operator changed of them stays.
+        if broker_id != 0 || !is_news {
             return;
         }
         if complete {

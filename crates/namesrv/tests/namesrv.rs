@@ -1,8 +1,11 @@
 //! The name server as its peers see it: requests in, answers out.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
-use steadfast_namesrv::{Gone, Namesrv, ORDER_TOPIC_CONFIG, Registration, Rejected, Response, Source};
+use steadfast_namesrv::{
+    Gone, Keeper, Namesrv, ORDER_TOPIC_CONFIG, Registration, Rejected, Response, Settings, Source,
+};
 use steadfast_wire::body::{
     Body, ClusterInfo, DataVersion, KVTable, RegisterBrokerBody, TopicConfig, TopicList, TopicRouteData,
 };
@@ -204,7 +207,7 @@ fn a_changed_topic_alone_is_merged_but_is_no_first_registration() {
     let answer = register(&mut server, 0, 1, &[], &body(&["new"], 0));
     assert!(remark(&answer).contains("has not registered"), "{answer:?}");
     register(&mut server, 0, 1, &[], &body(&["a", "b"], 0));
-    register(&mut server, 0, 1, &[], &body(&["new"], 0));
+    register(&mut server, 0, 1, &[], &body(&["new"], 1));
     assert!(route(&mut server, "new").is_some() && route(&mut server, "a").is_some());
 }
 
@@ -226,7 +229,9 @@ fn local(names: &[&str]) -> Registration {
 fn a_local_broker_is_complete_and_never_expires() {
     let mut server = Namesrv::new();
     server.register(0, local(&["a"])).unwrap();
-    server.register(0, local(&["b"])).unwrap();
+    let mut newer = local(&["b"]);
+    newer.version.counter = 1;
+    server.register(0, newer).unwrap();
     assert!(server.expire(u64::MAX).is_empty());
     assert!(route(&mut server, "a").is_none() && route(&mut server, "b").is_some());
     let mut older = local(&["a"]);
@@ -272,6 +277,94 @@ fn settings_and_the_order_of_a_topic() {
     ask(&mut server, request::DELETE_KV_CONFIG, &key);
     let answer = ask(&mut server, request::GET_KVLIST_BY_NAMESPACE, &namespace);
     assert_eq!(answer.header.code, response::QUERY_NOT_FOUND);
+}
+
+/// Keeps the documents in memory, or refuses to.
+#[derive(Debug, Clone, Default)]
+struct Memory(Arc<Mutex<(Option<Vec<u8>>, bool)>>);
+
+impl Keeper for Memory {
+    fn keep(&mut self, document: &[u8]) -> Result<(), String> {
+        let mut memory = self.0.lock().unwrap();
+        if memory.1 {
+            return Err("the disk is full".to_owned());
+        }
+        memory.0 = Some(document.to_vec());
+        Ok(())
+    }
+}
+
+fn kept(memory: &Memory) -> Namesrv {
+    let document = memory.0.lock().unwrap().0.clone();
+    let settings = Settings::new(document.as_deref(), Box::new(memory.clone())).unwrap();
+    Namesrv::with(settings, vec![("namesrvPort".to_owned(), "9876".to_owned())])
+}
+
+#[test]
+fn settings_are_kept_before_they_are_acknowledged() {
+    let memory = Memory::default();
+    let mut server = kept(&memory);
+    let key = [("namespace", "n"), ("key", "k")];
+    let put = [&key[..], &[("value", "v")]].concat();
+    ask(&mut server, request::PUT_KV_CONFIG, &put);
+    let document = memory.0.lock().unwrap().0.clone().unwrap();
+    assert_eq!(String::from_utf8(document).unwrap(), r#"{"configTable":{"n":{"k":"v"}}}"#, "RocketMQ's form");
+    let mut server = kept(&memory);
+    assert_eq!(ask(&mut server, request::GET_KV_CONFIG, &key).header.ext.get("value"), Some("v"));
+
+    memory.0.lock().unwrap().1 = true;
+    let refused = ask(&mut server, request::DELETE_KV_CONFIG, &key);
+    assert_eq!(refused.header.code, response::SYSTEM_ERROR);
+    assert!(remark(&refused).contains("nothing was changed: the disk is full"), "{refused:?}");
+    assert_eq!(ask(&mut server, request::GET_KV_CONFIG, &key).header.ext.get("value"), Some("v"));
+    memory.0.lock().unwrap().1 = false;
+    ask(&mut server, request::DELETE_KV_CONFIG, &key);
+    let answer = ask(&mut kept(&memory), request::GET_KVLIST_BY_NAMESPACE, &[("namespace", "n")]);
+    assert_eq!(answer.header.code, response::QUERY_NOT_FOUND);
+}
+
+#[test]
+fn a_broker_without_write_permission_is_left_by_producers_until_its_topics_change() {
+    let mut server = Namesrv::new();
+    register(&mut server, 0, CONN, &[], &body(&["a", "b"], 0));
+    let broker = [("brokerName", "broker-a")];
+    let wiped = ask(&mut server, request::WIPE_WRITE_PERM_OF_BROKER, &broker);
+    assert_eq!(wiped.header.ext.get("wipeTopicCount"), Some("2"));
+    let perm = |server: &mut Namesrv| route(server, "a").unwrap().queue_datas[0].perm;
+    assert_eq!(perm(&mut server), 4);
+    register(&mut server, 0, CONN, &[], &body(&["a", "b"], 0));
+    assert_eq!(perm(&mut server), 4, "a sign of life changes nothing");
+    let added = ask(&mut server, request::ADD_WRITE_PERM_OF_BROKER, &broker);
+    assert_eq!(added.header.ext.get("addTopicCount"), Some("2"));
+    assert_eq!(perm(&mut server), 6);
+    ask(&mut server, request::WIPE_WRITE_PERM_OF_BROKER, &broker);
+    register(&mut server, 0, CONN, &[], &body(&["a", "b"], 1));
+    assert_eq!(perm(&mut server), 6);
+    let unknown = ask(&mut server, request::WIPE_WRITE_PERM_OF_BROKER, &[("brokerName", "x")]);
+    assert_eq!(unknown.header.ext.get("wipeTopicCount"), Some("0"));
+}
+
+#[test]
+fn clusters_and_brokers_are_system_topics() {
+    let mut server = Namesrv::new();
+    register(&mut server, 0, CONN, &[], &body(&["a", "b"], 0));
+    let list =
+        TopicList::decode(&ask(&mut server, request::GET_SYSTEM_TOPIC_LIST_FROM_NS, &[]).body).unwrap();
+    assert_eq!(list.topic_list, ["DefaultCluster", "broker-a"]);
+    assert_eq!(list.broker_addr.as_deref(), Some("10.0.0.1:10911"), "which knows the others");
+}
+
+#[test]
+fn the_configuration_is_shown_and_fixed() {
+    let mut server = kept(&Memory::default());
+    assert_eq!(&ask(&mut server, request::GET_NAMESRV_CONFIG, &[]).body[..], b"namesrvPort=9876");
+    let mut update =
+        |text: &str| send(&mut server, 0, CONN, request::UPDATE_NAMESRV_CONFIG, &[], text.as_bytes());
+    assert_eq!(update("namesrvPort=9876\n").header.code, response::SUCCESS);
+    let refused = update("namesrvPort=1");
+    assert_eq!(refused.header.code, response::SYSTEM_ERROR);
+    assert!(remark(&refused).contains("configuration file and restart"), "{refused:?}");
+    assert_eq!(update("kvConfigPath=/x").header.code, response::NO_PERMISSION);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::settings;
 /// Facts about a broker that is about to serve.
 pub(crate) struct BrokerFacts {
     pub(crate) listening: SocketAddr,
+    pub(crate) fast: Option<SocketAddr>,
     pub(crate) advertised: SocketAddr,
     pub(crate) name: String,
     pub(crate) data: PathBuf,
@@ -53,7 +54,7 @@ impl<'a> Banner<'a> {
     }
 
     pub(crate) fn broker(&mut self, facts: &BrokerFacts) {
-        let BrokerFacts { listening, advertised, name, data, durable, report, changed } = facts;
+        let BrokerFacts { listening, fast, advertised, name, data, durable, report, changed } = facts;
         self.has_broker = true;
         let cluster = &self.config.cluster;
         let mut broker = format!("{name} in {cluster} on {listening}; clients are told {advertised}");
@@ -61,6 +62,10 @@ impl<'a> Banner<'a> {
             broker.push_str(" (this machine only; brokerIP1 sets another address)");
         }
         self.lines.push(("broker", broker));
+        if let Some(fast) = fast {
+            self.lines
+                .push(("fast port", format!("{fast}, for clients with a VIP channel: everything but pulls")));
+        }
         self.lines.push(("data", format!("{} ({report})", data.display())));
         if !changed.is_empty() {
             let file = data.join(settings::FILE);

@@ -49,6 +49,13 @@ const SPACE_MIN: u64 = 16 * 1024 * 1024;
 /// What RocketMQ keeps in its `storePathRootDir`: a file of RocketMQ that is used as it is names such a directory.
 const OF_ROCKETMQ: [&str; 3] = ["commitlog", "consumequeue", "abort"];
 
+/// The ports that a broker has taken.
+pub(crate) struct Sockets {
+    pub(crate) main: TcpSocket,
+    /// For clients with a VIP channel: they use it for everything but pulls.
+    pub(crate) fast: Option<TcpSocket>,
+}
+
 /// A broker whose data is open, and that is not running yet.
 pub(crate) struct Broker {
     _lock: Lock,
@@ -57,7 +64,7 @@ pub(crate) struct Broker {
     opened: Opened<RealDisk>,
     options: Options,
     settings: Settings,
-    socket: TcpSocket,
+    sockets: Sockets,
     registrar: Registrar,
     clock: Clock,
 }
@@ -75,11 +82,11 @@ impl Broker {
     pub(crate) fn open(
         sources: Sources,
         config: &Config,
-        socket: TcpSocket,
+        sockets: Sockets,
         namesrv: Option<SharedNamesrv>,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        let listening = socket.local_addr()?;
+        let listening = sockets.main.local_addr()?;
         let advertised = SocketAddr::new(advertise::ip(config), listening.port());
         let dir = data_dir(&config.data)?;
         let lock = Lock::take(&dir).map_err(explain::data)?;
@@ -98,13 +105,14 @@ impl Broker {
             advertised,
         };
         let registrar = Registrar::new(identity, namesrv, clock);
-        Ok(Broker { _lock: lock, dir, disk, opened, options, settings, socket, registrar, clock })
+        Ok(Broker { _lock: lock, dir, disk, opened, options, settings, sockets, registrar, clock })
     }
 
     /// What a person who started it wants to know.
     pub(crate) fn facts(&self) -> anyhow::Result<BrokerFacts> {
         Ok(BrokerFacts {
-            listening: self.socket.local_addr()?,
+            listening: self.sockets.main.local_addr()?,
+            fast: self.sockets.fast.as_ref().map(TcpSocket::local_addr).transpose()?,
             advertised: self.options.store_host,
             name: self.options.broker_name.clone(),
             data: self.dir.clone(),
@@ -114,9 +122,9 @@ impl Broker {
         })
     }
 
-    /// Starts all threads and opens the port.
-    pub(crate) fn start(self, config: &Config, limits: Limits) -> anyhow::Result<(Running, Server)> {
-        let Broker { _lock, dir: _, disk, opened, options, settings, socket, registrar, clock } = self;
+    /// Starts all threads and opens the ports.
+    pub(crate) fn start(self, config: &Config, limits: Limits) -> anyhow::Result<(Running, Vec<Server>)> {
+        let Broker { _lock, dir: _, disk, opened, options, settings, sockets, registrar, clock } = self;
         let Opened { broker, writer, filler, reader, report: _ } = opened;
         let core = Arc::new(Core::new(clock));
         let telemetry = Arc::new(Telemetry::new());
@@ -170,9 +178,20 @@ impl Broker {
             advertised: options.store_host,
             max_body: Arc::clone(&edge.max_body),
         };
-        let port =
-            BrokerPort { edge, core: Arc::clone(&core), clock, telemetry: Arc::clone(&telemetry), settings };
-        let server = listen(socket, limits, Arc::new(port), "listenPort")?;
+        let port = BrokerPort {
+            edge,
+            core: Arc::clone(&core),
+            clock,
+            telemetry: Arc::clone(&telemetry),
+            settings,
+            fast: false,
+        };
+        let mut servers = Vec::new();
+        if let Some(socket) = sockets.fast {
+            let fast = BrokerPort { fast: true, ..port.clone() };
+            servers.push(listen(socket, limits, Arc::new(fast), "fastListenPort")?);
+        }
+        servers.push(listen(sockets.main, limits, Arc::new(port), "listenPort")?);
         let timer = Arc::clone(&core);
         spawn("timer", move || timer.keep_time())?;
         core.start(broker, shell);
@@ -190,7 +209,7 @@ impl Broker {
             disk,
             node,
         };
-        Ok((Running { _lock, core, milestone, watched }, server))
+        Ok((Running { _lock, core, milestone, watched }, servers))
     }
 }
 
@@ -275,6 +294,7 @@ pub(crate) fn options(config: &Config, advertised: SocketAddr) -> Options {
         long_polling: config.long_polling,
         short_polling: config.short_polling.0.into(),
         notify_consumers: config.notify_consumers,
+        server_side_reset: config.server_side_reset,
         segment_size: config.segment_size.0,
         disk_free_min: config.disk_free_min.0,
         checkpoint_bytes: config.checkpoint_bytes.0,

@@ -83,6 +83,10 @@ impl Config {
                 problems.push(text.to_owned());
             }
         };
+        require(
+            self.fast_port().is_none_or(|fast| fast != self.listen_port && fast != self.namesrv_port),
+            "fastListenPort (listenPort - 2 if it is not set) must differ from listenPort and namesrvPort",
+        );
         let Bytes(segment) = self.segment_size;
         require(
             segment >= SEGMENT_SIZE_MIN && segment.is_multiple_of(BLOCK as u64) && segment <= 1 << 40,
@@ -132,6 +136,13 @@ impl Config {
                 problems.push(format!("{key}: {error}"));
             }
         }
+    }
+}
+
+impl Config {
+    /// The fast port, if there is to be one.
+    pub fn fast_port(&self) -> Option<u16> {
+        self.fast_listen_port.or_else(|| self.listen_port.checked_sub(2)).filter(|port| *port != 0)
     }
 }
 
@@ -347,6 +358,7 @@ mod tests {
             (&["role=broker"], "needs namesrvAddr"),
             (&["mappedFileSizeCommitLog=16000000"], "16MiB"),
             (&["checkpointBytes=1023KiB"], "at least 1MiB"),
+            (&["listenPort=9878"], "listenPort - 2 if it is not set"),
             (&["brokerName=a b"], "brokerName: the name has the character"),
             (&["brokerIP1=0.0.0.0"], "clients can reach"),
             (&["defaultTopicQueueNums=0"], "1 to 1024"),

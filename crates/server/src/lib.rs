@@ -19,6 +19,7 @@ mod explain;
 mod failpoint;
 mod http;
 mod inbox;
+mod kv_file;
 pub mod lock;
 mod metrics;
 mod namesrv;

@@ -9,6 +9,8 @@ use steadfast_wire::frame::{self, Frame};
 use steadfast_wire::header::{Header, HeaderError};
 
 use crate::clock::Clock;
+use crate::config::Config;
+use crate::kv_file;
 
 /// The name server's state, shared by its port and the broker in the same process.
 #[derive(Debug, Clone)]
@@ -18,8 +20,17 @@ pub(crate) struct SharedNamesrv {
 }
 
 impl SharedNamesrv {
-    pub(crate) fn new(clock: Clock) -> Self {
-        SharedNamesrv { state: Arc::default(), clock }
+    /// Reads the settings that were kept.
+    pub(crate) fn open(config: &Config, clock: Clock) -> anyhow::Result<Self> {
+        let settings = config.settings().into_iter().map(|s| (s.key, s.value));
+        // In RocketMQ each has its own `listenPort`.
+        let shown = settings.filter(|(key, _)| *key != "listenPort").map(|(key, value)| match key {
+            "namesrvPort" => ("listenPort".to_owned(), value),
+            key => (key.to_owned(), value),
+        });
+        let shown = shown.collect();
+        let state = Namesrv::with(kv_file::open(&config.data)?, shown);
+        Ok(SharedNamesrv { state: Arc::new(Mutex::new(state)), clock })
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Namesrv> {

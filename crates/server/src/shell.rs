@@ -4,16 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::Bytes;
-use steadfast_broker::io::{Effect, Input, Origin};
+use steadfast_broker::io::{Call, Effect, Input, Origin};
 use steadfast_broker::measures::Measures;
 use steadfast_broker::reply::Reply;
 use steadfast_net::{ConnId, Connection};
 use steadfast_store::checkpoint::Checkpoint;
-use steadfast_wire::code::request;
 use steadfast_wire::frame::{self, Serialize};
 use steadfast_wire::header::Header;
-use steadfast_wire::headers::NotifyConsumerIdsChanged;
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
@@ -41,7 +38,6 @@ pub(crate) struct Shell {
     /// Who waits for figures, by number.
     measuring: HashMap<u64, oneshot::Sender<Box<Measures>>>,
     next_measure: u64,
-    next_opaque: i32,
 }
 
 struct Peer {
@@ -72,7 +68,6 @@ impl Shell {
             proposed: None,
             measuring: HashMap::new(),
             next_measure: 0,
-            next_opaque: 0,
         }
     }
 
@@ -114,7 +109,7 @@ impl Shell {
     pub(crate) fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Reply(origin, reply) => self.reply(&origin, reply),
-            Effect::NotifyConsumerIdsChanged(conn, group) => self.notify(conn, &group),
+            Effect::Call(conn, call) => self.call(conn, call),
             Effect::Write(write) => {
                 self.proposed = Some(self.clock.micros());
                 self.writer.push(WriterJob::Write(write));
@@ -153,14 +148,14 @@ impl Shell {
         }
     }
 
-    fn notify(&mut self, conn: ConnId, group: &str) {
-        self.next_opaque = self.next_opaque.wrapping_add(1);
-        let mut header = Header::request(request::NOTIFY_CONSUMER_IDS_CHANGED, self.next_opaque).oneway();
-        NotifyConsumerIdsChanged { consumer_group: group.into() }.encode(&mut header.ext);
+    fn call(&mut self, conn: ConnId, call: Call) {
+        let Call { opaque, code, oneway, ext, body } = call;
+        let request = Header::request(code, opaque);
+        let request = if oneway { request.oneway() } else { request };
         if let Some(conn) = self.touch(conn) {
             conn.queue(|out| {
-                frame::encode(Serialize::Json, &header, 0, out);
-                Vec::<Bytes>::new()
+                frame::encode(Serialize::Json, &Header { ext, ..request }, body.len(), out);
+                vec![body]
             });
         }
     }

@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 
 use crate::advertise;
 use crate::banner::Banner;
-use crate::broker::Broker;
+use crate::broker::{Broker, Sockets};
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, Role, Sources};
 use crate::explain;
@@ -54,6 +54,10 @@ async fn serve(sources: &Sources, config: &Config) -> anyhow::Result<()> {
     let clock = Clock::start();
     // Ports first: they are what two servers on one machine collide on.
     let broker_socket = claim(config, Role::Namesrv, "listenPort", config.listen_port)?;
+    let fast_socket = match config.fast_port() {
+        Some(port) => claim(config, Role::Namesrv, "fastListenPort", port)?,
+        None => None,
+    };
     let namesrv_socket = claim(config, Role::Broker, "namesrvPort", config.namesrv_port)?;
     let pages_socket = config.serves_pages().then(|| {
         let host = config.metrics_host.unwrap_or(config.bind_address);
@@ -70,12 +74,13 @@ async fn serve(sources: &Sources, config: &Config) -> anyhow::Result<()> {
         banner.pages(listener.local_addr()?);
         tokio::spawn(http::serve(listener, Arc::clone(&pages)));
     }
-    let namesrv = namesrv_socket.is_some().then(|| SharedNamesrv::new(clock));
+    let namesrv = namesrv_socket.as_ref().map(|_| SharedNamesrv::open(config, clock)).transpose()?;
     let broker = match broker_socket {
         None => None,
         Some(socket) => {
             let (sources, config, namesrv) = (sources.clone(), config.clone(), namesrv.clone());
-            let opening = spawn_blocking(move || Broker::open(sources, &config, socket, namesrv, clock));
+            let sockets = Sockets { main: socket, fast: fast_socket };
+            let opening = spawn_blocking(move || Broker::open(sources, &config, sockets, namesrv, clock));
             select! {
                 // Recovery only reads; nothing waits for its end.
                 () = stop.wait() => return Ok(()),
@@ -100,8 +105,8 @@ async fn serve(sources: &Sources, config: &Config) -> anyhow::Result<()> {
         stop.wait().await;
         return Ok(());
     };
-    let (mut running, broker_server) = broker.start(config, limits)?;
-    servers.push(broker_server);
+    let (mut running, broker_servers) = broker.start(config, limits)?;
+    servers.extend(broker_servers);
     // It is set once.
     let _ = pages.broker.set(running.watched.clone());
     select! {

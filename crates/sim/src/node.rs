@@ -294,10 +294,7 @@ impl Node {
                 self.writer.queue.push_back(Job::Finish);
                 self.write(stage);
             }
-            Effect::NotifyConsumerIdsChanged(..)
-            | Effect::Register(_)
-            | Effect::Warn(_)
-            | Effect::Measured(..) => {}
+            Effect::Call(..) | Effect::Register(_) | Effect::Warn(_) | Effect::Measured(..) => {}
         }
     }
 

@@ -18,6 +18,10 @@ pub enum Sabotage {
     QueueOffsetFromTail,
     /// A delayed message and its level's progress are two entries (ADR 6).
     DeliveredWithoutPosition,
+    /// A position jumps and nothing says so (P6).
+    JumpNotRecorded,
+    /// A queue that is new to a group starts at its end (P6).
+    NewQueueStartsAtEnd,
 }
 
 #[cfg(feature = "sabotage")]

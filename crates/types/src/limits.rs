@@ -24,6 +24,8 @@ pub const QUERY_RESULTS: usize = 64;
 pub const PULL_MESSAGES: usize = 32;
 /// Most bytes in one pull answer (`maxTransferBytesOnMessageInMemory`); one message is always returned.
 pub const PULL_BYTES: usize = 256 * 1024;
+/// Units of a queue that one QUERY_CONSUME_QUEUE returns.
+pub const CONSUME_QUEUE_UNITS: usize = 1024;
 
 // A message of the largest size must fit into one remoting frame of 16 MiB.
 const _: () = assert!(BODY_LEN + PROPERTIES_LEN + DERIVED_TOPIC_LEN < 16 * 1024 * 1024);

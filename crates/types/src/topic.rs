@@ -83,6 +83,16 @@ pub fn is_system(name: &str) -> bool {
     SYSTEM.contains(&name) || NOT_ALLOWED_TO_SEND.contains(&name) || name.starts_with("rmq_sys_")
 }
 
+/// The topics of the system, except those whose name only begins like theirs (`rmq_sys_`).
+pub fn system_topics() -> impl Iterator<Item = &'static str> {
+    SYSTEM.into_iter().chain(NOT_ALLOWED_TO_SEND)
+}
+
+/// Name of the topic for answers to request messages in a cluster.
+pub fn reply_topic(cluster: &str) -> String {
+    format!("{cluster}_REPLY_TOPIC")
+}
+
 /// Name of the retry topic of `group`.
 pub fn retry_topic(group: &str) -> String {
     format!("{RETRY_PREFIX}{group}")

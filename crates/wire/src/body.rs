@@ -92,7 +92,15 @@ bodies! {
     TopicStatsTable, object_keys = true;
     ConsumeStats, object_keys = true;
     ConsumerConnection;
+    ResetOffsetBody, object_keys = true;
+    ResetOffsetBodyForC;
     KVTable;
+    KvConfigs;
+    ProducerConnection;
+    ClientPositions, object_keys = true;
+    GroupPositions, object_keys = true;
+    GroupSubscription;
+    ConsumeQueue;
     GroupList;
     SubscriptionGroupConfig;
     SubscriptionGroupList;

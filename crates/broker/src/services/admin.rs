@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use steadfast_types::{QueueOffset, Timestamp};
 use steadfast_wire::body::{
-    Body, Connection, ConsumeStats, ConsumerConnection, DataVersion, GroupList, KVTable, MessageQueue,
-    OffsetWrapper, TopicConfig, TopicOffset, TopicStatsTable,
+    Body, ConsumeStats, ConsumerConnection, DataVersion, GroupList, KVTable, MessageQueue, OffsetWrapper,
+    PositionJump, TopicOffset, TopicStatsTable,
 };
 use steadfast_wire::code::response;
 
 use super::Answer;
+use super::directory::{connection, to_wire};
 use crate::broker::{Broker, Phase};
 use crate::io::Now;
 use crate::measures::Traffic;
@@ -38,6 +39,7 @@ impl Broker {
         let s = &self.statistics;
         let Traffic { messages: stored, bytes: stored_bytes } = s.stored;
         let average = stored_bytes.checked_div(stored).unwrap_or(0);
+        let skipped: u64 = self.state.jumps.counts().map(|(_, _, count)| count.skipped).sum();
         let figures = [
             // Tools compare this with RocketMQ's versions: it tells which protocol is spoken.
             ("brokerVersionDesc", "V5_5_0".to_owned()),
@@ -86,6 +88,8 @@ impl Broker {
             ("queryThreadPoolQueueHeadWaitTimeMills", "0".to_owned()),
             ("EndTransactionQueueSize", "0".to_owned()),
             ("EndTransactionThreadPoolQueueCapacity", "100000".to_owned()),
+            // Messages that groups were not given because their positions jumped.
+            ("positionJumpsSkipped", skipped.to_string()),
             ("producers", producers.to_string()),
             ("consumers", consumers.to_string()),
         ];
@@ -96,16 +100,7 @@ impl Broker {
     /// GET_TOPIC_CONFIG.
     pub(super) fn topic_config(&self, name: &str) -> Answer {
         let topic = self.state.topics.get(name).ok_or_else(|| super::no_topic(name))?;
-        let config = &topic.config;
-        Ok(Some(Reply::json(&TopicConfig {
-            order: config.order,
-            perm: config.perm as i32,
-            read_queue_nums: config.read_queues as i32,
-            topic_name: config.name.to_string(),
-            topic_sys_flag: config.sys_flag,
-            write_queue_nums: config.write_queues as i32,
-            ..TopicConfig::default()
-        })))
+        Ok(Some(Reply::json(&to_wire(&topic.config))))
     }
 
     /// GET_TOPIC_STATS_INFO.
@@ -130,12 +125,7 @@ impl Broker {
             let remark = format!("no consumer of group {name} is connected");
             return Err(Reply::error(response::CONSUMER_NOT_ONLINE, remark));
         };
-        let connection_set = group.members.iter().map(|(id, member)| Connection {
-            client_addr: member.peer.to_string(),
-            client_id: id.clone(),
-            language: member.language.to_owned(),
-            version: member.version,
-        });
+        let connection_set = group.members.iter().map(|(id, member)| connection(id, member));
         Ok(Some(Reply::json(&ConsumerConnection {
             connection_set: connection_set.collect(),
             consume_from_where: group.from_where,
@@ -155,9 +145,21 @@ impl Broker {
                 self.state.positions.topics(group).map(|t| &**t).chain(subscribed).collect()
             }
         };
+        let position_jumps = topics.iter().flat_map(|topic| self.latest_jumps(group, topic)).collect();
         let topics = topics.into_iter().filter_map(|name| self.state.topics.get(name));
         let offset_table = topics.flat_map(|topic| self.progress(group, topic)).collect();
-        Ok(Some(Reply::json(&ConsumeStats { offset_table, consume_tps: 0.0 })))
+        Ok(Some(Reply::json(&ConsumeStats { offset_table, position_jumps, consume_tps: 0.0 })))
+    }
+
+    fn latest_jumps(&self, group: &str, topic: &str) -> impl Iterator<Item = PositionJump> {
+        self.state.jumps.latest(group, topic).map(|jumped| PositionJump {
+            cause: jumped.cause.name().to_owned(),
+            from: jumped.moved.from.map(|from| from.get() as i64),
+            queue_id: jumped.moved.queue_id.get() as i32,
+            timestamp: jumped.at.get() as i64,
+            to: jumped.moved.to.get() as i64,
+            topic: topic.to_owned(),
+        })
     }
 
     fn progress<'a>(

@@ -3,16 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use steadfast_wire::body::{
     CheckClientRequestBody, ConsumeFromWhere, ConsumeType, ConsumerData, ConsumerIdList, HeartbeatData,
     MessageModel, SubscriptionData,
 };
-use steadfast_wire::code::response;
-use steadfast_wire::headers::HeartbeatResponse;
+use steadfast_wire::code::{request, response};
+use steadfast_wire::header::ExtFields;
+use steadfast_wire::headers::{HeartbeatResponse, NotifyConsumerIdsChanged};
 
-use super::Answer;
+use super::{Answer, Calls};
 use crate::broker::{Broker, Out};
 use crate::filter::TagFilter;
 use crate::io::{ConnId, Effect, Now, Origin};
@@ -67,6 +68,11 @@ impl Clients {
     /// A consumer group, if it has members.
     pub(super) fn consumer_group(&self, group: &str) -> Option<&ConsumerGroup> {
         self.consumers.get(group)
+    }
+
+    /// Members of a producer group, by client id, if it has any.
+    pub(super) fn producer_group(&self, group: &str) -> Option<&BTreeMap<String, Member>> {
+        self.producers.get(group).filter(|members| !members.is_empty())
     }
 
     /// Consumer groups whose members subscribe to a topic.
@@ -141,9 +147,12 @@ impl ConsumerGroup {
         changed
     }
 
-    fn notify(&self, name: &Arc<str>, out: &mut Out<'_>) {
+    /// Tells all members that there are others now than before.
+    fn notify(&self, name: &str, calls: &mut Calls, out: &mut Out<'_>) {
         for conn in self.members.values().map(|m| m.conn).collect::<BTreeSet<_>>() {
-            out(Effect::NotifyConsumerIdsChanged(conn, name.clone()));
+            let mut ext = ExtFields::default();
+            NotifyConsumerIdsChanged { consumer_group: name.to_owned().into() }.encode(&mut ext);
+            out(Effect::Call(conn, calls.oneway(request::NOTIFY_CONSUMER_IDS_CHANGED, ext, Bytes::new())));
         }
     }
 }
@@ -200,7 +209,7 @@ impl Broker {
     }
 
     fn join(&mut self, now: Now, data: ConsumerData, client: &str, member: Member, out: &mut Out<'_>) {
-        let name: Arc<str> = data.group_name.as_str().into();
+        let name = data.group_name.clone();
         if data.message_model == MessageModel::Clustering {
             // Consumers subscribe to their group's retry topic, so it must have a route.
             self.ensure_group(now, &name);
@@ -219,12 +228,12 @@ impl Broker {
     }
 
     /// Tells the members of a group that others came or went, unless its settings say otherwise.
-    fn notify(&self, name: &Arc<str>, out: &mut Out<'_>) {
-        let Some(group) = self.clients.consumers.get(&**name) else { return };
+    fn notify(&mut self, name: &str, out: &mut Out<'_>) {
+        let Some(group) = self.clients.consumers.get(name) else { return };
         let settings = self.group_settings(name);
         let asked = settings.is_none_or(|settings| settings.notify_consumer_ids_changed_enable);
         if asked && self.options.notify_consumers {
-            group.notify(name, out);
+            group.notify(name, &mut self.calls, out);
         }
     }
 
@@ -280,7 +289,7 @@ impl Broker {
         if group.members.is_empty() {
             self.clients.consumers.remove(name);
         } else if group.members.len() < before {
-            self.notify(&name.into(), out);
+            self.notify(name, out);
         }
     }
 

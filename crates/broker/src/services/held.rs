@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use steadfast_store::unit::QueueName;
-use steadfast_types::QueueOffset;
+use steadfast_types::{QueueId, QueueOffset};
 use steadfast_wire::code::response;
 
 use super::pull::outcome;
@@ -98,7 +98,23 @@ impl Broker {
             from < queue.recent_from() || queue.units_from(from).any(|u| held.filter.matches(u.tag))
         });
         queue.held = waiting;
-        for number in ready {
+        self.pull_again(now, ready, out);
+    }
+
+    /// A group's position in a queue was reset: its pulls there are answered with the new one.
+    pub(super) fn wake_group(&mut self, now: Now, group: &str, topic: &str, id: QueueId, out: &mut Out<'_>) {
+        let Some(queue) = self.state.topics.queue_mut(topic, id) else { return };
+        let held = std::mem::take(&mut queue.held);
+        let (ready, waiting) = held.into_iter().partition::<Vec<u64>, _>(|number| {
+            self.held.by_number.get(number).is_some_and(|held| held.pull.group == group)
+        });
+        queue.held = waiting;
+        self.pull_again(now, ready, out);
+    }
+
+    /// Asks again for pulls that their queue does not list any more.
+    fn pull_again(&mut self, now: Now, numbers: Vec<u64>, out: &mut Out<'_>) {
+        for number in numbers {
             if let Some(held) = self.held.take(number) {
                 // Asked again without its commit, which was taken the first time. What is left of its time
                 // goes with it: a filter may match by hash and still leave nothing.

@@ -12,9 +12,9 @@ use steadfast_wire::headers::QueryMessageResponse;
 use super::Answer;
 use super::reads::ReadPurpose;
 use crate::broker::{Broker, Out, reply};
-use crate::io::{Origin, ReadJob, ReadResult};
+use crate::io::{Now, Origin, ReadJob, ReadResult};
 use crate::reply::{Reply, ReplyHeader};
-use crate::request::QueryRequest;
+use crate::request::{QueryRequest, RelayRequest};
 
 /// What a read by log offset came to.
 pub(super) enum Viewed {
@@ -101,7 +101,14 @@ impl Broker {
         reply(origin, answer, out);
     }
 
-    pub(super) fn view_message(&mut self, origin: Origin, at: u64, out: &mut Out<'_>) -> Answer {
+    /// VIEW_MESSAGE_BY_ID; or the message is for a client that shall consume it.
+    pub(super) fn view_for(
+        &mut self,
+        origin: Origin,
+        at: u64,
+        relay: Option<Box<RelayRequest>>,
+        out: &mut Out<'_>,
+    ) -> Answer {
         let committed = self.committed();
         if at >= committed.get() {
             let remark = format!("there is no message at log offset {at}; the log ends at {committed}");
@@ -109,21 +116,22 @@ impl Broker {
         }
         let job = ReadJob::View { at: LogOffset::new(at), committed };
         let covered = at < self.stretch.from.get();
-        self.read(ReadPurpose::View { origin, at, covered }, job, out);
+        self.read(ReadPurpose::View { origin, at, covered, relay }, job, out);
         Ok(None)
     }
 
     pub(super) fn view_done(
         &mut self,
-        origin: Origin,
+        now: Now,
+        (origin, relay): (Origin, Option<Box<RelayRequest>>),
         (at, covered): (u64, bool),
         result: ReadResult,
         out: &mut Out<'_>,
     ) {
         let answer = match self.viewed((at, covered), result) {
             Viewed::Message(record) => Reply { body: vec![record], ..Reply::ok() },
-            Viewed::AskAgain => match self.view_message(origin, at, out) {
-                Err(refused) => refused,
+            Viewed::AskAgain => match self.view_for(origin, at, relay, out) {
+                Err(refused) => return reply(origin, refused, out),
                 Ok(_) => return,
             },
             Viewed::Nothing => {
@@ -131,7 +139,10 @@ impl Broker {
             }
             Viewed::Unreadable(cause) => Reply::error(response::SYSTEM_ERROR, cause),
         };
-        reply(origin, answer, out);
+        match (relay, answer.body.first()) {
+            (Some(relay), Some(record)) => self.relay_with(now, origin, *relay, record.clone(), out),
+            _ => reply(origin, answer, out),
+        }
     }
 
     /// What a read at log offset `at` came to; `covered` tells whether a checkpoint covered the place when it was

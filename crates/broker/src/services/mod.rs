@@ -1,8 +1,10 @@
 //! What the broker does for each request, one file per service.
 
 mod admin;
+mod calls;
 mod delay;
 mod deliver;
+mod directory;
 mod groups;
 mod held;
 mod lookup;
@@ -11,17 +13,22 @@ mod offsets;
 mod positions;
 mod pull;
 mod reads;
+mod relay;
+mod resets;
 mod retry;
 mod send;
 mod statistics;
 mod subscription_groups;
 mod topics;
 
+pub(crate) use calls::Calls;
 pub(crate) use deliver::Deliveries;
 pub(crate) use groups::Clients;
 pub(crate) use held::HeldPulls;
 pub(crate) use measuring::Measuring;
 pub(crate) use reads::ReadsUnderWay;
+pub(crate) use relay::Statuses;
+pub(crate) use resets::Resets;
 pub(crate) use statistics::Statistics;
 use steadfast_wire::code::response;
 pub use subscription_groups::GroupPage;
@@ -42,9 +49,9 @@ impl Broker {
             Request::Send(send) => self.send(now, origin, send, out),
             Request::Pull(pull) => self.pull(now, origin, *pull, out),
             Request::QueryMessage(query) => self.query_message(origin, query, out),
-            Request::ViewMessage(at) => self.view_message(origin, at, out),
+            Request::ViewMessage(at) => self.view_for(origin, at, None, out),
             Request::QueryConsumerOffset { group, queue, zero_if_absent } => {
-                self.query_consumer_offset(origin, group, queue, zero_if_absent)
+                self.query_consumer_offset(now, origin, group, queue, zero_if_absent)
             }
             Request::UpdateConsumerOffset { group, queue, offset } => {
                 self.update_consumer_offset(now, origin, &group, &queue, offset)
@@ -69,6 +76,15 @@ impl Broker {
             Request::GetTopicStats(topic) => self.topic_stats(&topic),
             Request::GetConsumerConnections(group) => self.consumer_connections(&group),
             Request::GetConsumeStats(group, topic) => self.consume_stats(&group, topic.as_deref()),
+            Request::Relay(relay) => self.relay(now, origin, relay, out),
+            Request::GetConsumerStatus(status) => self.consumer_status(now, origin, *status, out),
+            Request::GetProducerConnections(group) => self.producer_connections(&group),
+            Request::GetAllTopicConfig { skip, max } => Ok(Some(self.all_topic_configs(skip, max))),
+            Request::GetSystemTopics => Ok(Some(self.system_topics())),
+            Request::QueryTopicsByConsumer(group) => Ok(Some(self.topics_of(&group))),
+            Request::QuerySubscription { group, topic } => Ok(Some(self.subscription(group, topic))),
+            Request::QueryConsumeQueue(query) => self.query_consume_queue(origin, *query, out),
+            Request::ResetOffset(reset) => self.reset_offset(now, origin, *reset, out),
             Request::QueryTopicConsumers(topic) => Ok(Some(self.topic_consumers(&topic))),
             Request::SendBack(request) => self.send_back(now, origin, request, out),
             Request::PutGroups(groups) => self.put_groups(now, origin, groups),

@@ -9,6 +9,7 @@ use crate::broker::{Broker, Out, reply};
 use crate::io::{Origin, ReadJob, ReadResult};
 use crate::reply::{Reply, ReplyHeader};
 use crate::request::QueueRef;
+use crate::state::Queue;
 
 impl Broker {
     /// Only what is committed counts, whatever the request's `committed` says: an offset that was told can
@@ -33,17 +34,22 @@ impl Broker {
         if found.min == found.end {
             return Ok(Some(offset(found.end.get())));
         }
-        let recent_from = found.recent_from().max(found.min);
-        let job = ReadJob::Search {
-            queue: found.name.clone(),
-            offsets: found.min..found.end,
-            recent: found.units_from(recent_from).copied().collect(),
+        let job = self.search_job(found, time, upper);
+        self.read(ReadPurpose::Search { origin }, job, out);
+        Ok(None)
+    }
+
+    /// The search of a queue that has messages.
+    pub(super) fn search_job(&self, queue: &Queue, time: Timestamp, upper: bool) -> ReadJob {
+        let recent_from = queue.recent_from().max(queue.min);
+        ReadJob::Search {
+            queue: queue.name.clone(),
+            offsets: queue.min..queue.end,
+            recent: queue.units_from(recent_from).copied().collect(),
             time,
             upper,
             committed: self.committed(),
-        };
-        self.read(ReadPurpose::Search { origin }, job, out);
-        Ok(None)
+        }
     }
 
     pub(super) fn search_done(origin: Origin, result: ReadResult, out: &mut Out<'_>) {
@@ -87,7 +93,7 @@ fn offset(value: u64) -> Reply {
     Reply::with(ReplyHeader::Offset(value as i64))
 }
 
-fn unreadable(result: ReadResult) -> Reply {
+pub(super) fn unreadable(result: ReadResult) -> Reply {
     let cause = match result {
         ReadResult::Damaged(cause) | ReadResult::Failed(cause) => cause,
         ReadResult::Incomplete(bound) => return Reply::error(response::SYSTEM_BUSY, bound),

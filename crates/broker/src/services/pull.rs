@@ -13,11 +13,9 @@ use super::Answer;
 use super::reads::ReadPurpose;
 use super::subscription_groups::no_group;
 use crate::broker::{Broker, Out, reply};
-use crate::control::{Control, Position};
 use crate::filter::TagFilter;
 use crate::io::{Now, Origin, ReadJob, ReadResult};
 use crate::measures::Traffic;
-use crate::pending::PendingControl;
 use crate::reply::{Reply, ReplyHeader};
 use crate::request::PullRequest;
 use crate::state::Queue;
@@ -49,12 +47,21 @@ impl Broker {
             self.commit_on_the_way(now, &pull, offset);
         }
         let queue = self.known_queue(&pull.queue)?;
-        let (min, end) = (queue.min, queue.end);
+        let (id, min, end) = (queue.name.queue_id, queue.min, queue.end);
+        if let Some(target) = self.follow_reset(now, &pull, id) {
+            return Ok(Some(outcome(response::PULL_OFFSET_MOVED, "OFFSET_RESET", target, min, end)));
+        }
         let offset = match u64::try_from(pull.offset) {
-            Ok(offset) if offset < min.get() => return Ok(Some(moved(min, end, min))),
-            Ok(offset) if offset > end.get() => return Ok(Some(moved(min, end, end))),
-            Ok(offset) => QueueOffset::new(offset),
-            Err(_) => return Ok(Some(moved(min, end, min))),
+            Ok(offset) if (min.get()..=end.get()).contains(&offset) => QueueOffset::new(offset),
+            asked => {
+                let status = if asked.is_ok_and(|asked| asked > end.get()) {
+                    "OFFSET_OVERFLOW_BADLY"
+                } else {
+                    "OFFSET_TOO_SMALL"
+                };
+                let next = self.back_in_range(now, &pull, id);
+                return Ok(Some(outcome(response::PULL_OFFSET_MOVED, status, next, min, end)));
+            }
         };
         if offset == end {
             if pull.hold > 0 {
@@ -206,19 +213,6 @@ impl Broker {
         let remark = format!("subscription group {group} has {key}=false; change it with updateSubGroup");
         Err(Reply::error(response::NO_PERMISSION, remark))
     }
-
-    fn commit_on_the_way(&mut self, now: Now, pull: &PullRequest, offset: QueueOffset) {
-        let Some(queue_id) = pull.queue.id() else { return };
-        if self.check_writable().is_err() || self.known_queue(&pull.queue).is_err() {
-            return;
-        }
-        if self.state.positions.get(&pull.group, &pull.queue.topic, queue_id) == Some(offset) {
-            return;
-        }
-        let (group, topic) = (pull.group.as_str().into(), pull.queue.topic.as_str().into());
-        let control = Control::Position(Position { group, topic, queue_id, offset });
-        self.pending.controls.push_back(PendingControl { control, origin: None, since: now.ticks });
-    }
 }
 
 fn find(queue: &Queue, from: QueueOffset, filter: &TagFilter, pull: &PullRequest) -> Found {
@@ -253,12 +247,6 @@ fn failed(result: &ReadResult, queue: &QueueName, offset: i64) -> Reply {
     };
     let remark = format!("queue {queue} cannot be read at offset {offset}: {cause}; nothing is skipped");
     Reply::error(code, remark)
-}
-
-/// The answer to a pull whose offset the queue does not have.
-fn moved(min: QueueOffset, end: QueueOffset, next: QueueOffset) -> Reply {
-    let status = if next == min { "OFFSET_TOO_SMALL" } else { "OFFSET_OVERFLOW_BADLY" };
-    outcome(response::PULL_OFFSET_MOVED, status, next, min, end)
 }
 
 /// The answer to a pull without messages.

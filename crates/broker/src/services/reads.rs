@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use steadfast_types::{QueueId, QueueOffset};
+use steadfast_wire::body::ConsumeQueue;
 
 use super::measuring::AgeOf;
 use crate::broker::{Broker, Out};
 use crate::io::{Effect, Now, Origin, ReadJob, ReadResult};
-use crate::request::{PullRequest, QueryRequest, SendBackRequest};
+use crate::request::{PullRequest, QueryRequest, RelayRequest, SendBackRequest};
 
 /// What a read is for.
 #[derive(Debug)]
@@ -16,10 +17,15 @@ pub(crate) enum ReadPurpose {
     Pull { origin: Origin, pull: Box<PullRequest>, offsets: Vec<QueueOffset> },
     /// A lookup by key.
     Query { origin: Origin, query: QueryRequest },
-    /// A message by its place in the log; `covered` if a checkpoint covers the place.
-    View { origin: Origin, at: u64, covered: bool },
+    /// A message by its place in the log; `covered` if a checkpoint covers the place. With `relay` it is for a client
+    /// that shall consume it.
+    View { origin: Origin, at: u64, covered: bool, relay: Option<Box<RelayRequest>> },
+    /// Units of a queue.
+    Units { origin: Origin, answer: Box<ConsumeQueue> },
     /// An offset by time.
     Search { origin: Origin },
+    /// The offset in a queue that a reset goes to.
+    Reset { reset: u64, queue: QueueId },
     /// The store time of a queue's oldest message.
     StoreTime { origin: Origin },
     /// The store time of a message for an operator's figures.
@@ -60,10 +66,14 @@ impl Broker {
                 self.pull_read_done(origin, &pull, &offsets, result, out);
             }
             Some(ReadPurpose::Query { origin, query }) => self.query_done(origin, &query, result, out),
-            Some(ReadPurpose::View { origin, at, covered }) => {
-                self.view_done(origin, (at, covered), result, out);
+            Some(ReadPurpose::View { origin, at, covered, relay }) => {
+                self.view_done(now, (origin, relay), (at, covered), result, out);
             }
+            Some(ReadPurpose::Units { origin, answer }) => Self::units_done(origin, *answer, result, out),
             Some(ReadPurpose::Search { origin }) => Self::search_done(origin, result, out),
+            Some(ReadPurpose::Reset { reset, queue }) => {
+                self.reset_search_done(now, (reset, queue), result, out);
+            }
             Some(ReadPurpose::StoreTime { origin }) => Self::store_time_done(origin, result, out),
             Some(ReadPurpose::Age(of)) => self.age_read(of, &result, out),
             Some(ReadPurpose::SendBack { origin, request, covered }) => {

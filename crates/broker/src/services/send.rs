@@ -8,7 +8,7 @@ use super::{Answer, no_topic};
 use crate::broker::{Broker, Out};
 use crate::control::Control;
 use crate::io::{Now, Origin};
-use crate::pending::{Parked, PendingControl, PendingSend, not_stored};
+use crate::pending::{Parked, PendingSend, not_stored};
 use crate::reply::Reply;
 use crate::request::{Request, SendRequest};
 use crate::state::TopicConfig;
@@ -97,7 +97,7 @@ impl Broker {
         let name = topic.name.to_string();
         if !self.is_topic_under_way(&name) {
             let control = Control::PutTopic(topic);
-            self.pending.controls.push_back(PendingControl { control, origin: None, since: now.ticks });
+            self.pending.push_control(now, control, None);
         }
         self.parked.push(Parked { origin, request, topic: name, since: now.ticks });
         Ok(None)

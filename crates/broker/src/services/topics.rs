@@ -7,7 +7,6 @@ use super::Answer;
 use crate::broker::Broker;
 use crate::control::Control;
 use crate::io::{Now, Origin};
-use crate::pending::PendingControl;
 use crate::reply::Reply;
 use crate::state::TopicConfig;
 
@@ -20,29 +19,24 @@ impl Broker {
                 format!("topic {:?}: {error}", config.name),
             ));
         }
-        if topic::is_system(&config.name) {
+        if self.is_system_topic(&config.name) {
             let remark = format!("topic {} belongs to the system", config.name);
             return Err(Reply::error(response::INVALID_PARAMETER, remark));
         }
-        self.change(now, origin, Control::PutTopic(config));
+        self.pending.push_control(now, Control::PutTopic(config), Some((origin, Reply::ok())));
         Ok(None)
     }
 
     pub(super) fn delete_topic(&mut self, now: Now, origin: Origin, name: &str) -> Answer {
         self.check_writable()?;
-        if topic::is_system(name) {
+        if self.is_system_topic(name) {
             let remark = format!("topic {name} belongs to the system");
             return Err(Reply::error(response::INVALID_PARAMETER, remark));
         }
         if self.state.topics.get(name).is_none() {
             return Ok(Some(Reply::ok()));
         }
-        self.change(now, origin, Control::DeleteTopic(name.into()));
+        self.pending.push_control(now, Control::DeleteTopic(name.into()), Some((origin, Reply::ok())));
         Ok(None)
-    }
-
-    fn change(&mut self, now: Now, origin: Origin, control: Control) {
-        let pending = PendingControl { control, origin: Some(origin), since: now.ticks };
-        self.pending.controls.push_back(pending);
     }
 }

@@ -3,24 +3,30 @@
 
 mod delays;
 pub(crate) mod groups;
+mod jumps;
 mod positions;
 mod queue;
 mod topics;
 
+use std::sync::Arc;
+
 use bytes::{Buf, BufMut, Bytes};
 pub(crate) use delays::{Delays, Delivered, Delivery};
 pub(crate) use groups::Groups;
+pub(crate) use jumps::{Jumped, Jumps};
 pub(crate) use positions::Positions;
 pub(crate) use queue::Queue;
-use steadfast_types::{LogOffset, topic};
+use steadfast_store::sabotage::{self, Sabotage};
+use steadfast_types::{LogOffset, Timestamp, topic};
 pub use topics::TopicConfig;
 pub(crate) use topics::{Topic, Topics};
 
 use crate::bytes_ext::Malformed;
-use crate::control::Control;
+use crate::control::{Control, Position};
+use crate::jump::{Jump, JumpCause, Move};
 
 /// Version of the encoding below.
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 
 /// Everything that the log decides.
 #[derive(Debug, Default)]
@@ -29,42 +35,74 @@ pub(crate) struct State {
     pub(crate) positions: Positions,
     pub(crate) groups: Groups,
     pub(crate) delays: Delays,
+    pub(crate) jumps: Jumps,
+}
+
+/// What a control record changed that somebody outside the state must know of.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// Topics were made, changed or removed.
+    pub(crate) topics: bool,
+    /// Positions jumped.
+    pub(crate) jump: Option<Jump>,
 }
 
 impl State {
-    /// Applies a control record; tells whether topics changed.
-    pub(crate) fn apply(&mut self, control: &Control) -> bool {
+    /// Applies a control record of an entry that was stored at `at`.
+    pub(crate) fn apply(&mut self, control: &Control, at: Timestamp) -> Outcome {
+        let mut outcome = Outcome::default();
         match control {
-            Control::PutTopic(config) => self.topics.put(config.clone()),
+            Control::PutTopic(config) => {
+                self.topics.put(config.clone());
+                outcome.topics = true;
+            }
             Control::DeleteTopic(topic) => {
                 self.positions.forget_topic(topic);
+                self.jumps.forget_topic(topic);
                 self.topics.delete(topic);
+                outcome.topics = true;
             }
-            Control::Position(position) => {
-                self.positions.set(position);
-                return false;
-            }
-            Control::Processed(position) => {
-                self.positions.pass(position);
-                return false;
-            }
-            Control::PutGroup(config) => {
-                self.groups.put(config);
-                return false;
-            }
+            Control::Position(position) => outcome.jump = self.commit(position, at),
+            Control::Jump(jump) => outcome.jump = self.jump(jump, at),
+            Control::Processed(position) => self.positions.pass(position),
+            Control::PutGroup(config) => self.groups.put(config),
             Control::DeleteGroup { group, with_positions } => {
                 self.groups.delete(group);
                 if *with_positions {
                     self.positions.forget_group(group);
+                    self.jumps.forget_group(group);
                 }
-                return false;
             }
-            Control::Delivered(delivered) => {
-                self.delays.delivered(delivered);
-                return false;
-            }
+            Control::Delivered(delivered) => self.delays.delivered(delivered),
         }
-        true
+        outcome
+    }
+
+    fn commit(&mut self, position: &Position, at: Timestamp) -> Option<Jump> {
+        // The topic may have been deleted since the commit was admitted.
+        let min = self.topics.queue(&position.topic, position.queue_id)?.min;
+        let (cause, moved) = self.positions.commit(position, min)?;
+        Some(self.note(&position.group, &position.topic, cause, vec![moved], at))
+    }
+
+    fn jump(&mut self, jump: &Jump, at: Timestamp) -> Option<Jump> {
+        self.topics.get(&jump.topic)?;
+        let moves = self.positions.jump(jump);
+        (!moves.is_empty()).then(|| self.note(&jump.group, &jump.topic, jump.cause, moves, at))
+    }
+
+    fn note(
+        &mut self,
+        group: &Arc<str>,
+        topic: &Arc<str>,
+        cause: JumpCause,
+        moves: Vec<Move>,
+        at: Timestamp,
+    ) -> Jump {
+        for moved in moves.iter().filter(|_| !sabotage::is(Sabotage::JumpNotRecorded)) {
+            self.jumps.push(group, topic, Jumped { cause, moved: *moved, at });
+        }
+        Jump { group: group.clone(), topic: topic.clone(), cause, moves }
     }
 
     /// Where the oldest delayed message lies in the log, at the earliest, that was not delivered yet: the log may not
@@ -87,6 +125,7 @@ impl State {
         self.positions.encode(&mut out);
         self.groups.encode(&mut out);
         self.delays.encode(&mut out);
+        self.jumps.encode(&mut out);
         out.into()
     }
 
@@ -101,6 +140,7 @@ impl State {
             positions: Positions::decode(bytes)?,
             groups: Groups::decode(bytes)?,
             delays: Delays::decode(bytes)?,
+            jumps: Jumps::decode(bytes)?,
         })
     }
 }

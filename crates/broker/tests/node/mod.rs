@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 
 use bytes::{Bytes, BytesMut};
-use steadfast_broker::io::{Effect, Input, Now, Origin};
+use steadfast_broker::io::{Call, Effect, Input, Now, Origin};
 use steadfast_broker::measures::Measures;
 use steadfast_broker::reader::Reader;
 use steadfast_broker::recovery::{self, GroupWriter, Opened};
 use steadfast_broker::request::{self, Edge};
-use steadfast_broker::{Broker, Options};
+use steadfast_broker::{Broker, Options, TopicConfig};
 use steadfast_consensus::Write;
 use steadfast_store::checkpoint;
 use steadfast_store::log::Filler;
@@ -110,7 +110,10 @@ pub(crate) struct Node {
     pub(crate) hold_writes: bool,
     held: Vec<Write>,
     pub(crate) answers: Vec<Answer>,
-    pub(crate) notices: Vec<(u64, String)>,
+    /// Requests to clients, by connection.
+    pub(crate) calls: Vec<(u64, Call)>,
+    /// What name servers were told last.
+    pub(crate) registered: Vec<TopicConfig>,
     /// What lookups are told about their time.
     pub(crate) late: bool,
     /// The last figures told.
@@ -167,7 +170,8 @@ impl Node {
             hold_writes: false,
             held: Vec::new(),
             answers: Vec::new(),
-            notices: Vec::new(),
+            calls: Vec::new(),
+            registered: Vec::new(),
             late: false,
             measures: None,
         };
@@ -251,8 +255,8 @@ impl Node {
                 });
                 None
             }
-            Effect::NotifyConsumerIdsChanged(conn, group) => {
-                self.notices.push((conn, group.to_string()));
+            Effect::Call(conn, call) => {
+                self.calls.push((conn, call));
                 None
             }
             Effect::Warn(text) | Effect::Poisoned(text) => {
@@ -263,7 +267,11 @@ impl Node {
                 self.measures = Some(*measures);
                 None
             }
-            Effect::Register(_) | Effect::Stopped => None,
+            Effect::Register(topics) => {
+                self.registered = topics;
+                None
+            }
+            Effect::Stopped => None,
         }
     }
 
@@ -331,6 +339,15 @@ impl Node {
     pub(crate) fn ask(&mut self, header: Header<'_>, body: impl Into<Bytes>) -> Answer {
         let opaque = self.request(1, header, body);
         self.answer_to(opaque).unwrap_or_else(|| panic!("request {opaque} was not answered"))
+    }
+
+    /// Consumer groups whose members were told of a change since the last time, by connection.
+    pub(crate) fn notices(&mut self) -> Vec<(u64, String)> {
+        let group = |(conn, call): (u64, Call)| {
+            assert_eq!(call.code, code::NOTIFY_CONSUMER_IDS_CHANGED);
+            (conn, call.ext.get("consumerGroup").unwrap().to_owned())
+        };
+        self.calls.drain(..).map(group).collect()
     }
 
     pub(crate) fn answer_to(&self, opaque: i32) -> Option<Answer> {

@@ -76,7 +76,7 @@ pub(super) const GROUPS: &[Group] = &[
         reason: "positions of consumers are records in the log, as durable as messages",
         keys: "broadcastOffsetExpireMaxSecond broadcastOffsetExpireSecond consumerOffsetUpdateVersionStep \
                enableBroadcastOffsetStore flushConsumerOffsetHistoryInterval flushConsumerOffsetInterval \
-               persistConsumerOffsetIncrementally useServerSideResetOffset",
+               persistConsumerOffsetIncrementally",
     },
     Group {
         reason: "the progress of delayed messages is in the log; delivery at a time of the sender's choice (TIMER_*) is \
@@ -284,7 +284,7 @@ pub(super) const GROUPS: &[Group] = &[
                startAcceptSendRequestTimeStamp",
     },
     Group {
-        reason: "the name server keeps nothing on disk; brokers and tools tell it again",
+        reason: "the name server keeps its settings in namesrv/kvConfig.json below storePathRootDir, and nothing else",
         keys: "clusterTest configStorePath deleteTopicWithBrokerRegistration enableAllTopicList \
                enableControllerInNamesrv enableTopicList kvConfigPath needWaitForService notifyMinBrokerIdChanged \
                orderMessageEnable productEnvName returnOrderTopicConfigToBroker supportActingMaster \

@@ -65,6 +65,9 @@ settings! {
         "bindAddress" => bind_address: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         /// Port of the broker; 0 lets the system choose. In a file of RocketMQ's name server: namesrvPort.
         "listenPort" => listen_port: u16 = 10911;
+        /// Port for clients with a VIP channel, which use it for everything but pulls. Empty: listenPort - 2, where
+        /// these clients look for it, and none if listenPort is 0. 0: none.
+        "fastListenPort" => fast_listen_port: Option<u16> = None;
         /// Port of the name server; 0 lets the system choose.
         "namesrvPort" => namesrv_port: u16 = 9876;
         /// Address that clients are told to reach the broker at. Empty: bindAddress if it is one address, else the
@@ -123,6 +126,11 @@ settings! {
         "shortPollingTimeMills" => short_polling: Millis = Millis(1_000), live;
         /// Whether consumers are told at once when their group changes; else they find out by asking.
         "notifyConsumerIdsChangedEnable" => notify_consumers: bool = true, live;
+    }
+    "Consumers" {
+        /// Clients learn of a reset of their group's position from their next pull. false: they are told at once as
+        /// well, and drop what they have read; the position itself is always set in the server.
+        "useServerSideResetOffset" => server_side_reset: bool = true, live;
     }
     "Probes and metrics" {
         /// PROM: /metrics for Prometheus, /healthz and /readyz are served over HTTP; DISABLE: nothing is. RocketMQ's

@@ -135,6 +135,18 @@ impl Value for PathBuf {
     }
 }
 
+impl Value for Option<u16> {
+    const KIND: &'static str = "a number from 0 to 65535 or nothing";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| Self::refuse(text)) }
+    }
+
+    fn text(&self) -> String {
+        self.map(|number| number.to_string()).unwrap_or_default()
+    }
+}
+
 impl Value for Option<IpAddr> {
     const KIND: &'static str = "an IP address or nothing";
 

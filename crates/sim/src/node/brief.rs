@@ -95,6 +95,7 @@ impl fmt::Display for Brief<'_, ReadJob> {
                 write!(f, "key {key} of {topic}, {} recent candidates", recent.len())
             }
             ReadJob::View { at, .. } => write!(f, "record at {at}"),
+            ReadJob::Units { queue, offsets } => write!(f, "units {offsets:?} of {queue}"),
             ReadJob::StoreTime { queue, offset, .. } => write!(f, "store time of {queue}@{offset}"),
             ReadJob::Search { queue, offsets, time, .. } => write!(f, "{queue} {offsets:?} at time {time}"),
         }

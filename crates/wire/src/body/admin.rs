@@ -49,6 +49,29 @@ pub struct ConsumeStats {
     pub consume_tps: f64,
     /// Progress by queue.
     pub offset_table: QueueMap<OffsetWrapper>,
+    /// The group's latest jumps in these topics, oldest first for each topic; an addition of ours, which other readers
+    /// ignore.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "or_default")]
+    pub position_jumps: Vec<PositionJump>,
+}
+
+/// A group's position moved other than by consuming.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PositionJump {
+    /// Why: `reset`, `out_of_range`, `expired`, `new_queue` or `commit`.
+    pub cause: String,
+    /// The position before, none for a group that had none in the queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<i64>,
+    /// The queue.
+    pub queue_id: i32,
+    /// When, in milliseconds.
+    pub timestamp: i64,
+    /// The position after.
+    pub to: i64,
+    /// The topic.
+    pub topic: String,
 }
 
 /// Progress of a group in a queue.
@@ -112,4 +135,115 @@ pub struct GroupList {
     /// The groups.
     #[serde(default, deserialize_with = "or_default")]
     pub group_list: Vec<String>,
+}
+
+/// Positions by queue: response to INVOKE_BROKER_TO_RESET_OFFSET (222), and body of RESET_CONSUMER_CLIENT_OFFSET (220).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResetOffsetBody {
+    /// The new positions.
+    pub offset_table: QueueMap<i64>,
+}
+
+/// Body of RESET_CONSUMER_CLIENT_OFFSET (220) as C++ clients read it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResetOffsetBodyForC {
+    /// The new positions.
+    #[serde(deserialize_with = "or_default")]
+    pub offset_table: Vec<QueueOffsetForC>,
+}
+
+/// A position in a queue as C++ clients read it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct QueueOffsetForC {
+    /// Name of the broker that holds the queue.
+    pub broker_name: String,
+    /// The position.
+    pub offset: i64,
+    /// The queue.
+    pub queue_id: i32,
+    /// The topic.
+    pub topic: String,
+}
+
+/// All settings of a name server by namespace and key, as RocketMQ keeps them in `kvConfig.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KvConfigs {
+    /// The settings.
+    #[serde(deserialize_with = "or_default")]
+    pub config_table: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// Response to GET_PRODUCER_CONNECTION_LIST (204).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProducerConnection {
+    /// The members' connections.
+    #[serde(deserialize_with = "or_default")]
+    pub connection_set: Vec<Connection>,
+}
+
+/// Response to GET_CONSUMER_STATUS_FROM_CLIENT (221).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientPositions {
+    /// How far the client has read.
+    pub message_queue_table: QueueMap<i64>,
+}
+
+/// Response to INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GroupPositions {
+    /// How far each client has read, by its id.
+    pub consumer_table: BTreeMap<String, QueueMap<i64>>,
+}
+
+/// Response to QUERY_SUBSCRIPTION_BY_CONSUMER (345).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GroupSubscription {
+    /// The group.
+    pub group: String,
+    /// What its members subscribe to, if any is connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription_data: Option<SubscriptionData>,
+    /// The topic.
+    pub topic: String,
+}
+
+/// Response to QUERY_CONSUME_QUEUE (321).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConsumeQueue {
+    /// Why there is no subscription.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter_data: Option<String>,
+    /// One after the last offset.
+    pub max_queue_index: i64,
+    /// The first offset.
+    pub min_queue_index: i64,
+    /// The units.
+    #[serde(deserialize_with = "or_default")]
+    pub queue_data: Vec<ConsumeQueueUnit>,
+    /// The subscription of the group that was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription_data: Option<SubscriptionData>,
+}
+
+/// A unit of a queue.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConsumeQueueUnit {
+    /// Whether a filter of a kind we do not have matches.
+    pub eval: bool,
+    /// Log offset of the message.
+    pub physic_offset: i64,
+    /// Its size in bytes.
+    pub physic_size: i32,
+    /// Hash code of its tag.
+    pub tags_code: i64,
 }

@@ -165,6 +165,17 @@ header! {
         "consumerGroup" => consumer_group: Cow<'a, str>,
     }
 
+    /// INVOKE_BROKER_TO_RESET_OFFSET (222), and RESET_CONSUMER_CLIENT_OFFSET (220) from the broker to its clients. The
+    /// timestamp is in milliseconds, negative for the end of the queue; queue -1 is all, offset -1 is none.
+    ResetOffset<'a> {
+        "topic" => topic: Cow<'a, str>,
+        "group" => group: Cow<'a, str>,
+        "queueId" => queue_id: i32 = -1,
+        "offset" => offset: Option<i64>,
+        "timestamp" => timestamp: i64,
+        "isForce" => force: bool = false,
+    }
+
     /// NOTIFY_CONSUMER_IDS_CHANGED (40), from the broker to its clients.
     NotifyConsumerIdsChanged<'a> {
         "consumerGroup" => consumer_group: Cow<'a, str>,
@@ -257,5 +268,40 @@ header! {
     /// Response to GET_ALL_SUBSCRIPTIONGROUP_CONFIG.
     GetAllSubscriptionGroupsResponse {
         "totalGroupNum" => total_group_num: i32,
+    }
+
+    /// GET_PRODUCER_CONNECTION_LIST (204).
+    GetProducerConnectionList<'a> {
+        "producerGroup" => producer_group: Cow<'a, str>,
+    }
+
+    /// GET_CONSUMER_RUNNING_INFO (307) and CONSUME_MESSAGE_DIRECTLY (309): which client of which group.
+    ConsumerClient<'a> {
+        "consumerGroup" => consumer_group: Cow<'a, str>,
+        "clientId" => client_id: Option<Cow<'a, str>>,
+        "msgId" => msg_id: Option<Cow<'a, str>>,
+    }
+
+    /// INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223), and GET_CONSUMER_STATUS_FROM_CLIENT (221) from the broker. The
+    /// client's address is its id.
+    GetConsumerStatus<'a> {
+        "topic" => topic: Cow<'a, str>,
+        "group" => group: Cow<'a, str>,
+        "clientAddr" => client_addr: Option<Cow<'a, str>>,
+    }
+
+    /// QUERY_TOPICS_BY_CONSUMER (343), QUERY_SUBSCRIPTION_BY_CONSUMER (345).
+    GroupAndTopic<'a> {
+        "group" => group: Cow<'a, str>,
+        "topic" => topic: Option<Cow<'a, str>>,
+    }
+
+    /// QUERY_CONSUME_QUEUE (321).
+    QueryConsumeQueue<'a> {
+        "topic" => topic: Cow<'a, str>,
+        "queueId" => queue_id: i32,
+        "index" => index: i64,
+        "count" => count: i32,
+        "consumerGroup" => consumer_group: Option<Cow<'a, str>>,
     }
 }

@@ -73,4 +73,19 @@ header! {
     GetKvList<'a> {
         "namespace" => namespace: Cow<'a, str>,
     }
+
+    /// WIPE_WRITE_PERM_OF_BROKER (205) and ADD_WRITE_PERM_OF_BROKER (327).
+    WritePermOfBroker<'a> {
+        "brokerName" => broker_name: Cow<'a, str>,
+    }
+
+    /// Response to WIPE_WRITE_PERM_OF_BROKER: topics that were changed.
+    WipeWritePermResponse {
+        "wipeTopicCount" => topics: i32,
+    }
+
+    /// Response to ADD_WRITE_PERM_OF_BROKER: topics that were changed.
+    AddWritePermResponse {
+        "addTopicCount" => topics: i32,
+    }
 }
