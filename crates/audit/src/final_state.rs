@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use steadfast_types::{LogOffset, QueueOffset};
 
-use crate::{Digest, MessageId, Name, Position, Queue};
+use crate::{Digest, MessageId, Moment, Name, Position, Queue};
 
 /// A message as the full read returned it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +48,21 @@ pub struct FinalState {
     pub lookups: Option<BTreeMap<(Name, Name), Lookup>>,
     /// Positions as the server reports them, a missing one left out; None if they were not read in this run.
     pub positions: Option<BTreeMap<Position, QueueOffset>>,
-    /// The (consumer group, topic) pairs whose consumers ran until nothing was left to consume.
-    pub drained: BTreeSet<(Name, Name)>,
+    /// The jumps of positions that the server has on record, in its order; None if they were not read in this run.
+    pub jumps: Option<BTreeMap<Position, Vec<Jump>>>,
+    /// The (consumer group, topic) pairs whose consumers ran until nothing was left to consume, and when that was.
+    pub drained: BTreeMap<(Name, Name), Moment>,
+}
+
+/// A position moved other than by consuming.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jump {
+    /// Why, in the server's words; `reset` is an operator's.
+    pub cause: Name,
+    /// The position before, if there was one.
+    pub from: Option<QueueOffset>,
+    /// The position after.
+    pub to: QueueOffset,
 }
 
 impl FinalState {

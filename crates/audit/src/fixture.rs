@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use steadfast_types::QueueOffset;
 
 use crate::{
-    Attempt, Digest, FinalState, Found, Invariant, Ledger, Lookup, MessageId, Name, Place, Position, Queue,
+    Attempt, Digest, FinalState, Found, Invariant, Jump, Ledger, Lookup, MessageId, Name, Place, Position,
+    Queue,
 };
 
 /// A history and its end.
@@ -26,6 +27,10 @@ pub(crate) fn place(offset: u64) -> Place {
 
 pub(crate) fn position() -> Position {
     Position { group: "g".into(), queue: queue() }
+}
+
+pub(crate) fn jump(cause: &str, from: u64, to: u64) -> Jump {
+    Jump { cause: cause.into(), from: Some(at(from)), to: at(to) }
 }
 
 pub(crate) fn at(offset: u64) -> QueueOffset {
@@ -65,6 +70,12 @@ impl History {
         self.send(id);
         self.ack(id, offset);
         self.store(id, offset);
+    }
+
+    /// The group consumed to the end.
+    pub(crate) fn drain(&mut self) {
+        let now = self.ledger.now();
+        self.state.drained.insert(("g".into(), "T".into()), now);
     }
 
     pub(crate) fn lookup(&mut self, id: &str, found: &[&str], limited: bool) {

@@ -100,9 +100,13 @@ pub(crate) struct PositionBook {
     pub(crate) reads: Vec<PositionRead>,
 }
 
+/// A position that was set.
 #[derive(Debug, Clone)]
 pub(crate) struct Commit {
-    pub(crate) offset: QueueOffset,
+    /// Where to; unknown for a reset to a time that was not answered.
+    pub(crate) offset: Option<QueueOffset>,
+    /// By an operator, not by a consumer.
+    pub(crate) reset: bool,
     pub(crate) sent: Moment,
     pub(crate) acked: Option<Moment>,
 }
@@ -112,6 +116,13 @@ pub(crate) struct PositionRead {
     pub(crate) begun: Moment,
     pub(crate) ended: Moment,
     pub(crate) offset: Option<QueueOffset>,
+}
+
+impl CommitTicket {
+    /// The position that is set.
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
 }
 
 impl Ledger {
@@ -241,10 +252,27 @@ impl Ledger {
     /// A client is about to set a position, forwards or backwards. Without a matching [`Ledger::acknowledge`]
     /// (one-way request, time-out) it may take effect or not.
     pub fn committing(&mut self, position: &Position, offset: QueueOffset) -> CommitTicket {
+        self.setting(position, Some(offset), false)
+    }
+
+    /// An operator is about to set a position, to an offset or to wherever a time leads.
+    pub fn resetting(&mut self, position: &Position, offset: Option<QueueOffset>) -> CommitTicket {
+        self.setting(position, offset, true)
+    }
+
+    fn setting(&mut self, position: &Position, offset: Option<QueueOffset>, reset: bool) -> CommitTicket {
         let sent = self.tick();
         let book = self.positions.entry(position.clone()).or_default();
-        book.commits.push(Commit { offset, sent, acked: None });
+        book.commits.push(Commit { offset, reset, sent, acked: None });
         CommitTicket { position: position.clone(), index: book.commits.len() - 1 }
+    }
+
+    /// The server acknowledged a reset and said where it led.
+    pub fn acknowledge_reset(&mut self, ticket: &CommitTicket, offset: QueueOffset) {
+        self.acknowledge(ticket);
+        if let Some(book) = self.positions.get_mut(&ticket.position) {
+            book.commits[ticket.index].offset = Some(offset);
+        }
     }
 
     /// The server acknowledged a position.

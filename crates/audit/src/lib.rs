@@ -18,7 +18,7 @@ pub mod ledger;
 pub mod verdict;
 
 pub use digest::Digest;
-pub use final_state::{FinalState, Found, Lookup, QueueContent};
+pub use final_state::{FinalState, Found, Jump, Lookup, QueueContent};
 pub use identity::{MessageId, Name, Place, Position, Queue};
 pub use ledger::{Attempt, CommitTicket, Ledger, Moment};
 pub use verdict::{Books, Invariant, Verdict, Violation};

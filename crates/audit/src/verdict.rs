@@ -15,6 +15,8 @@ pub enum Invariant {
     Offsets,
     /// P: an acknowledged position of a consumer group stays until a client moves it.
     Positions,
+    /// J: positions that did not move by consuming are on record, with cause and range.
+    Jumps,
     /// K: every acknowledged message is found by each of its keys.
     Keys,
     /// D: what is delivered is what was sent, bit for bit.
@@ -23,7 +25,7 @@ pub enum Invariant {
     Readable,
     /// R: of two messages in a queue, one acknowledged before the other was sent stands before it.
     RealTime,
-    /// C: a group that consumed to the end got every message.
+    /// C: a group that consumed to the end got every message, but for those that a recorded jump went over.
     Consumed,
 }
 
@@ -35,6 +37,7 @@ impl Invariant {
             Self::NeverSent => 'N',
             Self::Offsets => 'O',
             Self::Positions => 'P',
+            Self::Jumps => 'J',
             Self::Keys => 'K',
             Self::Digests => 'D',
             Self::Readable => 'V',
@@ -50,11 +53,14 @@ impl Invariant {
             Self::NeverSent => "nothing is served that was never sent or that was refused",
             Self::Offsets => "an offset names one message for ever",
             Self::Positions => "an acknowledged position stays until a client moves it",
+            Self::Jumps => "no position moves without a recorded cause and range",
             Self::Keys => "an acknowledged message is found by each of its keys",
             Self::Digests => "what is delivered is what was sent",
             Self::Readable => "what a consumer saw once stays at its place",
             Self::RealTime => "queues keep the order of acknowledgements",
-            Self::Consumed => "a group that consumed to the end got every message",
+            Self::Consumed => {
+                "a group that consumed to the end got every message that no recorded jump went over"
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use steadfast_broker::reader::QUERY_BYTES;
 use steadfast_types::message_id::parse_offset_msg_id;
 use steadfast_types::topic::{dlq_topic, retry_topic};
 use steadfast_types::{QueueId, QueueOffset, limits};
+use steadfast_wire::body::{Body, ResetOffsetBody};
 use steadfast_wire::code::response;
 use steadfast_wire::header::ExtFields;
 use steadfast_wire::headers::{OffsetResponse, PullMessageResponse, SendMessageResponse};
@@ -35,6 +36,8 @@ pub(crate) enum Call {
     SendBack(Rc<Back>),
     /// Setting a position.
     Commit(CommitTicket),
+    /// An operator setting a position.
+    Reset(CommitTicket),
     /// Asking for a position.
     Position(Position, Moment),
     /// Looking up a key, under which these messages at least must be found.
@@ -175,7 +178,11 @@ pub(crate) fn observe(call: &Call, answer: &Response, stage: &mut Stage) {
         Call::Send { messages, epoch } => sent(messages, *epoch, answer, stage),
         Call::Pull(pull) => pulled(pull, answer, stage),
         Call::SendBack(back) => sent_back(back, answer, stage),
-        Call::Commit(ticket) if answer.is_ok() => stage.ledger.acknowledge(ticket),
+        // A remark says that a reset came first, and the commit changed nothing.
+        Call::Commit(ticket) if answer.is_ok() && answer.remark.is_empty() => {
+            stage.ledger.acknowledge(ticket)
+        }
+        Call::Reset(ticket) if answer.is_ok() => reset(ticket, answer, stage),
         Call::Position(position, begun) => match (answer.code, answer.offset()) {
             (response::SUCCESS, Some(offset)) => {
                 stage.ledger.position_read(*begun, position, Some(QueueOffset::new(offset)));
@@ -195,7 +202,7 @@ pub(crate) fn observe(call: &Call, answer: &Response, stage: &mut Stage) {
         },
         Call::MakeTopic { topic, queues } if answer.is_ok() => stage.watch.topic_made(topic, *queues),
         Call::DeleteTopic { topic } => stage.watch.topic_deleted(topic, answer.outcome()),
-        Call::Commit(_) | Call::MakeTopic { .. } | Call::Other => {}
+        Call::Commit(_) | Call::Reset(_) | Call::MakeTopic { .. } | Call::Other => {}
     }
 }
 
@@ -270,6 +277,16 @@ fn pulled(pull: &Pull, answer: &Response, stage: &mut Stage) {
     }
     stage.watch.pulled(pull, answer.code, &header, &seen);
     stage.last_seen = seen;
+}
+
+/// The server says where the reset led.
+fn reset(ticket: &CommitTicket, answer: &Response, stage: &mut Stage) {
+    let table = ResetOffsetBody::decode(&answer.body).map(|body| body.offset_table.0);
+    let to = table.ok().and_then(|table| table.into_values().next()).and_then(|to| u64::try_from(to).ok());
+    match to {
+        Some(to) => stage.ledger.acknowledge_reset(ticket, QueueOffset::new(to)),
+        None => stage.watch.find(Gist::Answer, format!("the answer to a reset is malformed: {answer:?}")),
+    }
 }
 
 fn looked_up(topic: &Name, key: &Name, expected: Option<u64>, answer: &Response, stage: &mut Stage) {

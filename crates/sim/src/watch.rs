@@ -1,11 +1,11 @@
 //! Checks that need no full read: what an answer may not say, given what other answers said before. What must
 //! hold at the end is the ledger's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
-use steadfast_audit::{FinalState, Name, Place, Queue};
+use steadfast_audit::{FinalState, Name, Place, Position, Queue};
 use steadfast_types::java_hash::hash_code;
 use steadfast_wire::code::response;
 use steadfast_wire::headers::PullMessageResponse;
@@ -109,6 +109,8 @@ pub(crate) struct Watch {
     floors: BTreeMap<Queue, u64>,
     topics: BTreeMap<Name, TopicBook>,
     filtered: Vec<FilteredPull>,
+    /// Positions that an operator set, or tried to.
+    resets: BTreeSet<Position>,
     /// Stretches of the log that were damaged at some time.
     damaged: Vec<Range<u64>>,
     /// The lowest offset, in queues of topics that are deleted at times, that no deletion can have reached.
@@ -246,7 +248,9 @@ impl Watch {
             response::PULL_RETRY_IMMEDIATELY if pull.filter == Filter::All && next != pull.offset => {
                 Some(format!("leads to {next} without a message"))
             }
-            response::PULL_OFFSET_MOVED if stable => Some(format!("moves the consumer to {next}")),
+            response::PULL_OFFSET_MOVED if stable && !self.was_reset(pull) => {
+                Some(format!("moves the consumer to {next}"))
+            }
             _ => None,
         };
         if let Some(problem) = problem {
@@ -266,6 +270,15 @@ impl Watch {
                 got: seen.iter().map(|seen| seen.place.offset.get()).collect(),
             });
         }
+    }
+
+    /// An operator is about to set a position.
+    pub(crate) fn resetting(&mut self, position: &Position) {
+        self.resets.insert(position.clone());
+    }
+
+    fn was_reset(&self, pull: &Pull) -> bool {
+        self.resets.contains(&Position { group: pull.group.clone(), queue: pull.queue.clone() })
     }
 
     /// What is wrong with the messages of a pull.

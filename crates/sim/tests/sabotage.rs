@@ -68,3 +68,13 @@ fn delivery_and_progress_are_two_entries() {
 fn queue_offset_from_the_tail_alone() {
     caught(Sabotage::QueueOffsetFromTail, &[Gist::Ledger('L'), Gist::Ledger('O'), Gist::Bounds]);
 }
+
+#[test]
+fn jump_not_recorded() {
+    caught(Sabotage::JumpNotRecorded, &[Gist::Ledger('J')]);
+}
+
+#[test]
+fn new_queue_starts_at_its_end() {
+    caught(Sabotage::NewQueueStartsAtEnd, &[Gist::Ledger('C')]);
+}

@@ -1,18 +1,28 @@
-//! C: a group whose consumers ran until nothing was left got every message of its topics. Positions that
-//! clients moved forwards on purpose are no excuse here: such a run must not call the group drained.
+//! C: a group whose consumers ran until nothing was left got every message of its topics that was acknowledged
+//! before. Only a jump that the server has on record excuses what it went over. Positions that clients moved forwards on purpose
+//! do not: such a run must not call the group drained.
+
+use steadfast_types::QueueOffset;
 
 use super::{Findings, Run, place};
 use crate::ledger::Witness;
 use crate::verdict::Invariant::Consumed;
+use crate::{Name, Position, Queue};
 
 pub(super) fn check(run: &Run<'_>, findings: &mut Findings) {
     for (queue, found) in run.all() {
-        for (group, _) in run.state.drained.iter().filter(|(_, topic)| *topic == queue.topic) {
+        let acks = run.ledger.messages.get(&found.id).map_or(&[][..], |book| &book.acks);
+        let acked = acks.iter().map(|(_, when)| *when).min();
+        let owing =
+            run.state.drained.iter().filter(|((_, topic), when)| {
+                *topic == queue.topic && acked.is_some_and(|acked| acked < **when)
+            });
+        for ((group, _), _) in owing {
             let claims = run.ledger.queues.get(queue).and_then(|offsets| offsets.get(&found.offset));
             let got = claims.into_iter().flatten().any(|claim| {
                 claim.id == found.id && matches!(&claim.by, Witness::Consumer(by, _) if by == group)
             });
-            if !got {
+            if !got && !jumped_over(run, group, queue, found.offset) {
                 let (id, place) = (&found.id, place(queue, found));
                 let text = format!("{group} consumed to the end but never got message {id} at {place}");
                 findings.add(Consumed, &[id], Some(place), text);
@@ -21,9 +31,16 @@ pub(super) fn check(run: &Run<'_>, findings: &mut Findings) {
     }
 }
 
+/// Whether the server says that the group's position jumped over an offset.
+fn jumped_over(run: &Run<'_>, group: &Name, queue: &Queue, offset: QueueOffset) -> bool {
+    let position = Position { group: group.clone(), queue: queue.clone() };
+    let jumps = run.state.jumps.as_ref().and_then(|jumps| jumps.get(&position));
+    jumps.into_iter().flatten().any(|jump| jump.from.is_none_or(|from| from <= offset) && offset < jump.to)
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::fixture::History;
+    use crate::fixture::{History, jump, position};
     use crate::verdict::Invariant::Consumed;
 
     #[test]
@@ -33,7 +50,7 @@ mod tests {
         // A group that did not run to the end owes nothing.
         history.assert_clean();
         history.deliver("a", 0);
-        history.state.drained.insert(("g".into(), "T".into()));
+        history.drain();
         history.assert_clean();
     }
 
@@ -43,10 +60,32 @@ mod tests {
         history.settled("a", 0);
         history.settled("b", 1);
         history.deliver("b", 1);
-        history.state.drained.insert(("g".into(), "T".into()));
+        history.drain();
         history.assert_broken(
             Consumed,
             &["g consumed to the end but never got message a at b0/T/0@0 (log 100)"],
         );
+    }
+
+    #[test]
+    fn a_jump_on_record_excuses_what_it_went_over_and_no_more() {
+        let mut history = History::default();
+        for (offset, id) in ["a", "b", "c"].into_iter().enumerate() {
+            history.settled(id, offset as u64);
+        }
+        history.drain();
+        history.state.jumps = Some([(position(), vec![jump("expired", 0, 2)])].into());
+        history.assert_broken(
+            Consumed,
+            &["g consumed to the end but never got message c at b0/T/0@2 (log 102)"],
+        );
+    }
+
+    #[test]
+    fn messages_that_came_later_are_not_owed() {
+        let mut history = History::default();
+        history.drain();
+        history.settled("a", 0);
+        history.assert_clean();
     }
 }

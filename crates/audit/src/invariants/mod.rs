@@ -3,6 +3,7 @@
 mod acked;
 mod consumed;
 mod digests;
+mod jumps;
 mod keys;
 mod never_sent;
 mod offsets;
@@ -119,6 +120,7 @@ pub(crate) fn check(ledger: &Ledger, state: &FinalState) -> Verdict {
     never_sent::check(&run, &mut findings);
     offsets::check(&run, &mut findings);
     positions::check(&run, &mut findings);
+    jumps::check(&run, &mut findings);
     keys::check(&run, &mut findings);
     digests::check(&run, &mut findings);
     readable::check(&run, &mut findings);

@@ -70,11 +70,12 @@ fn check_read(
         .collect();
     let expected = in_force.iter().rfind(|commit| commit.acked.is_some_and(|at| before(at, begun)));
     // Where nobody has set a position yet, the server is free to say where to begin.
-    let Some(expected) = expected.map(|commit| commit.offset) else { return };
+    let Some(expected) = expected.and_then(|commit| commit.offset) else { return };
+    let is = |commit: &Commit, offset| commit.offset.is_none_or(|to| to == offset);
     let text = match offset {
         None => format!("the position of {position} is gone, though {expected} was acknowledged"),
-        Some(offset) if in_force.iter().any(|commit| commit.offset == offset) => return,
-        Some(offset) if book.commits.iter().any(|commit| commit.offset == offset) => {
+        Some(offset) if in_force.iter().any(|commit| is(commit, offset)) => return,
+        Some(offset) if book.commits.iter().any(|commit| is(commit, offset)) => {
             format!(
                 "the position of {position} went back to {offset}, though {expected} was acknowledged later"
             )

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use steadfast_audit::{FinalState, Found, Lookup, MessageId, Name, Place, Position, Queue, QueueContent};
+use steadfast_audit::{
+    FinalState, Found, Jump, Lookup, MessageId, Name, Place, Position, Queue, QueueContent,
+};
 use steadfast_types::topic::SCHEDULE;
 use steadfast_types::{QueueId, QueueOffset, Timestamp, limits};
-use steadfast_wire::body::{Body, KVTable};
+use steadfast_wire::body::{Body, ConsumeStats, KVTable};
 use steadfast_wire::code::{request, response};
 use steadfast_wire::headers::{Boundary, PullMessageResponse};
 
@@ -17,7 +19,7 @@ use super::{Base, Client, TIMEOUT, requests};
 use crate::call::{self, Answer, Call, Pull, Response};
 use crate::clock::Micros;
 use crate::message::{self, Message, Waiting};
-use crate::plan::{Filter, Making, Plan};
+use crate::plan::{Filter, Group, Making, Plan};
 use crate::rng::Rng;
 use crate::stage::Stage;
 use crate::watch::Gist;
@@ -37,6 +39,8 @@ pub(crate) struct Audit {
 pub(crate) struct Auditor {
     base: Base,
     audit: Audit,
+    /// Consumer groups with positions, and their topics.
+    groups: Vec<(Name, Name)>,
     todo: VecDeque<Task>,
     /// Store times of the queue that is being read, in its order.
     times: Vec<u64>,
@@ -66,6 +70,8 @@ enum Task {
     Rest,
     Lookup(Name, Name),
     Position(Position),
+    /// The jumps of a group in a topic.
+    Jumps(Name, Name),
 }
 
 /// Tries of one task, and the pause between them: much longer than anything may take without faults.
@@ -87,10 +93,19 @@ impl Auditor {
             }
         }
         todo.push_back(Task::Rest);
+        // What was sent so far is what groups with a topic of their own must have got.
+        let mut audit = Audit::default();
+        let now = stage.ledger.now();
+        let group = |group: &Group| (group.name.clone(), plan.workload.topics[group.topic].name.clone());
+        let groups: Vec<_> = plan.workload.groups.iter().filter(|group| group.commits).collect();
+        let unfiltered = groups.iter().filter(|group| group.filter == Filter::All);
+        audit.state.drained.extend(unfiltered.map(|of| (group(of), now)));
+        let groups = groups.into_iter().map(group).collect();
         stage.wake(no, Micros::ZERO);
         Self {
             base: Base::new(no, plan, Rng::new(u64::from(stage.operations))),
-            audit: Audit::default(),
+            audit,
+            groups,
             todo,
             times: Vec::new(),
             look_up: plan.workload.look_up,
@@ -104,6 +119,8 @@ impl Auditor {
         self.todo.push_back(Task::Delayed(0, 0));
         self.audit.state.positions = Some(BTreeMap::new());
         self.todo.extend(stage.ledger.known_positions().cloned().map(Task::Position));
+        self.audit.state.jumps = Some(BTreeMap::new());
+        self.todo.extend(self.groups.iter().map(|(group, topic)| Task::Jumps(group.clone(), topic.clone())));
         if self.look_up {
             self.audit.state.lookups = Some(BTreeMap::new());
             self.todo.extend(stage.ledger.keys().into_iter().map(|(topic, key)| Task::Lookup(topic, key)));
@@ -159,6 +176,7 @@ impl Auditor {
                 let ask = requests::position(&position.group, &position.queue, false);
                 (ask, Call::Position(position.clone(), begun))
             }
+            Task::Jumps(group, topic) => (requests::consume_stats(group, topic), Call::Other),
             Task::Rest => return,
         };
         self.base.busy = true;
@@ -208,6 +226,7 @@ impl Auditor {
                 positions.insert(position.clone(), QueueOffset::new(offset));
             }
             (Task::Position(_), response::QUERY_NOT_FOUND, _) => {}
+            (Task::Jumps(group, topic), response::SUCCESS, _) => return self.take_jumps(group, topic, reply),
             _ => return false,
         }
         true
@@ -225,6 +244,18 @@ impl Auditor {
             response::PULL_NOT_FOUND => self.todo.insert(1, Task::Delayed(level + 1, 0)),
             response::TOPIC_NOT_EXIST => {}
             _ => return reply.remark.contains("does not exist"),
+        }
+        true
+    }
+
+    fn take_jumps(&mut self, group: &Name, topic: &Name, reply: &Response) -> bool {
+        let Ok(stats) = ConsumeStats::decode(&reply.body) else { return false };
+        let offset = |offset: i64| QueueOffset::new(offset as u64);
+        for jump in stats.position_jumps {
+            let queue = message::queue(topic.clone(), QueueId::new(jump.queue_id as u32));
+            let position = Position { group: group.clone(), queue };
+            let seen = Jump { cause: jump.cause.into(), from: jump.from.map(offset), to: offset(jump.to) };
+            self.audit.state.jumps.get_or_insert_default().entry(position).or_default().push(seen);
         }
         true
     }

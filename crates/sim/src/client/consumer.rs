@@ -36,6 +36,8 @@ pub(super) struct Consumer {
     failed: VecDeque<Rc<Back>>,
     attempts: u32,
     turn: u32,
+    /// Nobody was sending any more when the call under way was made: what it finds is the end.
+    quiet: bool,
     all_drained: bool,
 }
 
@@ -56,6 +58,7 @@ impl Consumer {
             processed: BTreeMap::new(),
             drained: BTreeSet::new(),
             turn: 0,
+            quiet: false,
             all_drained: false,
         }
     }
@@ -87,7 +90,8 @@ impl Consumer {
             return self.send_back(back, stage);
         }
         let queues = self.queues(stage);
-        if stage.phase != Phase::Faults && stage.sending == 0 {
+        self.quiet = stage.phase != Phase::Faults && stage.sending == 0;
+        if self.quiet {
             self.all_drained = queues.iter().all(|id| self.drained.contains(id)) && self.processed.is_empty();
             if self.all_drained {
                 return;
@@ -181,15 +185,20 @@ impl Consumer {
         self.base.call(ask, timeout, Call::Pull(Box::new(pull)), stage);
     }
 
+    /// A queue that is not there when nobody sends any more will not come.
+    fn absent(&mut self, id: u32, reply: &Response) {
+        if is_absent(reply) && self.quiet {
+            self.drained.insert(id);
+        }
+    }
+
     fn pulled(&mut self, pull: &Pull, reply: &Response, stage: &mut Stage) {
         let id = pull.queue.id.get();
         let header = PullMessageResponse::decode(&reply.ext).ok();
         let next = header.and_then(|header| u64::try_from(header.next_begin_offset).ok());
         let (Some(next), true) = (next, moves(reply.code)) else {
             self.heartbeat_due |= reply.code == response::SUBSCRIPTION_NOT_EXIST;
-            if is_absent(reply) {
-                self.drained.insert(id);
-            }
+            self.absent(id, reply);
             return self.base.back_off(stage);
         };
         if self.group.sends_back && stage.phase == Phase::Faults {
@@ -201,10 +210,16 @@ impl Consumer {
             }
         }
         self.next.insert(id, next);
+        if reply.code == response::PULL_OFFSET_MOVED {
+            // It is sent somewhere else: what it processed before counts no more.
+            self.processed.remove(&id);
+            self.drained.remove(&id);
+            return self.base.rest(stage);
+        }
         if next > pull.offset && self.group.commits {
             self.processed.insert(id, next);
         }
-        if reply.code == response::PULL_NOT_FOUND && stage.phase != Phase::Faults && stage.sending == 0 {
+        if reply.code == response::PULL_NOT_FOUND && self.quiet {
             self.drained.insert(id);
         } else {
             self.drained.remove(&id);
@@ -266,9 +281,7 @@ impl Client for Consumer {
                         self.base.rest(stage);
                     }
                     None => {
-                        if is_absent(reply) {
-                            self.drained.insert(queue.id.get());
-                        }
+                        self.absent(queue.id.get(), reply);
                         self.base.back_off(stage);
                     }
                 }

@@ -13,9 +13,9 @@ use steadfast_wire::body::{
 use steadfast_wire::code::request;
 use steadfast_wire::header::Header;
 use steadfast_wire::headers::{
-    self, Boundary, ConsumerSendMsgBack, CreateTopic, DeleteTopic, GetMaxOffset, GetMinOffset, PullMessage,
-    QueryConsumerOffset, QueryMessage, SearchOffset, SendMessage, TopicOnly, UpdateConsumerOffset,
-    ViewMessage,
+    self, Boundary, ConsumerSendMsgBack, CreateTopic, DeleteTopic, GetConsumeStats, GetMaxOffset,
+    GetMinOffset, PullMessage, QueryConsumerOffset, QueryMessage, ResetOffset, SearchOffset, SendMessage,
+    TopicOnly, UpdateConsumerOffset, ViewMessage,
 };
 
 use crate::call::{Back, MAX_RETRIES};
@@ -141,6 +141,41 @@ pub(crate) fn commit<'a>(group: &'a str, queue: &'a Queue, offset: u64) -> Ask<'
         commit_offset: offset as i64,
     };
     Ask::new(request::UPDATE_CONSUMER_OFFSET, |header| fields.encode(&mut header.ext))
+}
+
+/// Where an operator sends a group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target {
+    Offset(u64),
+    Time(u64),
+    End,
+}
+
+pub(crate) fn reset<'a>(group: &'a str, queue: &'a Queue, target: Target) -> Ask<'a> {
+    let (offset, timestamp) = match target {
+        Target::Offset(offset) => (Some(offset as i64), 0),
+        Target::Time(time) => (None, time as i64),
+        Target::End => (None, -1),
+    };
+    let fields = ResetOffset {
+        topic: (&*queue.topic).into(),
+        group: group.into(),
+        queue_id: queue.id.get() as i32,
+        offset,
+        timestamp,
+        force: true,
+    };
+    Ask::new(request::INVOKE_BROKER_TO_RESET_OFFSET, |header| fields.encode(&mut header.ext))
+}
+
+/// How far a group is in a topic, and how it got there.
+pub(crate) fn consume_stats<'a>(group: &'a str, topic: &'a str) -> Ask<'a> {
+    let fields = GetConsumeStats {
+        consumer_group: group.into(),
+        topic: Some(topic.into()),
+        ..GetConsumeStats::default()
+    };
+    Ask::new(request::GET_CONSUME_STATS, |header| fields.encode(&mut header.ext))
 }
 
 pub(crate) fn max_offset(queue: &Queue) -> Ask<'_> {

@@ -130,6 +130,8 @@ pub(crate) struct Workload {
     pub(crate) pause: u64,
     /// Bodies look like the log itself; see [`crate::client::hostile`].
     pub(crate) hostile: bool,
+    /// Resets of consumer groups' positions by the operator.
+    pub(crate) resets: u32,
     /// Whether every key is looked up at the end; it takes time.
     pub(crate) look_up: bool,
 }
@@ -162,6 +164,7 @@ impl Workload {
             pause: rng.skewed(100..50_000),
             hostile: false,
             look_up: rng.one_in(3),
+            resets: *rng.pick(&[0, 0, 2, 6]),
         }
     }
 
@@ -191,6 +194,7 @@ impl Workload {
             pause: 1_000,
             hostile: true,
             look_up: false,
+            resets: 0,
         }
     }
 }

@@ -159,9 +159,10 @@ impl Clients {
     pub(crate) fn judge(&mut self) -> Verdict {
         self.stop_producing();
         let mut state = FinalState::default();
+        let now = self.journal.ledger().now();
         if !self.consumers.is_empty() {
             for group in GROUPS {
-                state.drained.extend(TOPICS.map(|topic| (Name::from(group), Name::from(topic))));
+                state.drained.extend(TOPICS.map(|topic| ((Name::from(group), Name::from(topic)), now)));
             }
         }
         self.runtime.block_on(async {
