@@ -11,7 +11,7 @@ use steadfast_wire::code::response;
 
 use crate::broker::{Broker, Out, Phase, acknowledge, reply};
 use crate::control::Control;
-use crate::io::{Effect, Now, Origin};
+use crate::io::{Effect, Now};
 use crate::pending::{Ack, Applied, Bundle, InFlight, PendingControl, PendingSend, Told, not_stored};
 use crate::reply::Reply;
 use crate::request::PreparedRecord;
