@@ -1,4 +1,5 @@
 //! The name server as its peers see it: requests in, answers out.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -22,7 +22,7 @@ pub(crate) struct SharedNamesrv {
 impl SharedNamesrv {
     /// Reads the settings that were kept.
     pub(crate) fn open(config: &Config, clock: Clock) -> anyhow::Result<Self> {
-        let settings = config.settings().into_iter().map(|s| (s.key, s.value));
+        let settings = config.settings().map(|s| (s.key, s.value));
         // In RocketMQ each has its own `listenPort`.
         let shown = settings.filter(|(key, _)| *key != "listenPort").map(|(key, value)| match key {
             "namesrvPort" => ("listenPort".to_owned(), value),

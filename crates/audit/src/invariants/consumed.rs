@@ -1,6 +1,7 @@
 //! C: a group whose consumers ran until nothing was left got every message of its topics that was acknowledged
-//! before. Only a jump that the server has on record excuses what it went over. Positions that clients moved forwards on purpose
-//! do not: such a run must not call the group drained.
+//! before. Only a jump that the server has on record excuses what it went over; one into a new queue leads to its oldest
+//! message and excuses nothing. Positions that clients moved forwards on purpose do not either: such a run must not call
+//! the group drained.
 
 use steadfast_types::QueueOffset;
 
@@ -31,15 +32,20 @@ pub(super) fn check(run: &Run<'_>, findings: &mut Findings) {
     }
 }
 
+/// The cause of the jump that gives a group its first position in a queue.
+const NEW_QUEUE: &str = "new_queue";
+
 /// Whether the server says that the group's position jumped over an offset.
 fn jumped_over(run: &Run<'_>, group: &Name, queue: &Queue, offset: QueueOffset) -> bool {
     let position = Position { group: group.clone(), queue: queue.clone() };
     let jumps = run.state.jumps.as_ref().and_then(|jumps| jumps.get(&position));
-    jumps.into_iter().flatten().any(|jump| jump.from.is_none_or(|from| from <= offset) && offset < jump.to)
+    let mut excuses = jumps.into_iter().flatten().filter(|jump| *jump.cause != *NEW_QUEUE);
+    excuses.any(|jump| jump.from.is_none_or(|from| from <= offset) && offset < jump.to)
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::Jump;
     use crate::fixture::{History, jump, position};
     use crate::verdict::Invariant::Consumed;
 
@@ -78,6 +84,19 @@ mod tests {
         history.assert_broken(
             Consumed,
             &["g consumed to the end but never got message c at b0/T/0@2 (log 102)"],
+        );
+    }
+
+    #[test]
+    fn a_new_queue_is_no_excuse() {
+        let mut history = History::default();
+        history.settled("a", 0);
+        history.drain();
+        history.state.jumps =
+            Some([(position(), vec![Jump { from: None, ..jump("new_queue", 0, 1) }])].into());
+        history.assert_broken(
+            Consumed,
+            &["g consumed to the end but never got message a at b0/T/0@0 (log 100)"],
         );
     }
 
