@@ -3,6 +3,7 @@
 //! covers, by the first read that needs it; that read and those after it wait for this.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -53,6 +54,8 @@ pub struct Reader<D: Disk> {
     layout: Layout,
     log: LogReader<D>,
     slots: RwLock<Vec<Arc<Slot<D>>>>,
+    /// Runs that are being made again at the moment.
+    rebuilding: AtomicUsize,
     /// Damaged messages that were met when a run was made again: they match every filter and every key.
     fenced: RwLock<Vec<Fenced>>,
 }
@@ -61,7 +64,14 @@ impl<D: Disk> Reader<D> {
     /// A reader that knows the runs of a snapshot. A run that does not open is made again when needed.
     pub(crate) fn new(disk: D, layout: Layout, cache_bytes: usize) -> Self {
         let log = LogReader::new(disk.clone(), log::DIR, cache_bytes);
-        Self { disk, layout, log, slots: RwLock::default(), fenced: RwLock::default() }
+        Self {
+            disk,
+            layout,
+            log,
+            slots: RwLock::default(),
+            rebuilding: AtomicUsize::new(0),
+            fenced: RwLock::default(),
+        }
     }
 
     /// Takes over the runs that a snapshot names. Call it before the core hears that the checkpoint is done.
@@ -84,6 +94,13 @@ impl<D: Disk> Reader<D> {
         let slots = self.slots();
         let Some(slot) = slots.iter().find(|slot| slot.lock().is_none()) else { return Ok(false) };
         self.run_of(slot).map(|_| true).map_err(|error| error.to_string())
+    }
+
+    /// Whether a job reads little wherever its bytes are, and waits for no index run that is being made again.
+    pub fn is_short(&self, job: &ReadJob) -> bool {
+        let reads_little =
+            matches!(job, ReadJob::Queue { filter: TagFilter::All, .. } | ReadJob::Records { .. });
+        reads_little && self.rebuilding.load(Relaxed) == 0
     }
 
     /// Does one job. `late` tells when a lookup that has to wait for missing runs has waited long enough.
@@ -269,8 +286,10 @@ impl<D: Disk> Reader<D> {
             return Ok(run.clone());
         }
         let begins = slot.covers.start;
-        let fenced = rebuild_run(&self.disk, self.layout, slot.covers.clone())
-            .map_err(|cause| Failure::Rebuild(begins, cause))?;
+        self.rebuilding.fetch_add(1, Relaxed);
+        let rebuilt = rebuild_run(&self.disk, self.layout, slot.covers.clone());
+        self.rebuilding.fetch_sub(1, Relaxed);
+        let fenced = rebuilt.map_err(|cause| Failure::Rebuild(begins, cause))?;
         self.fenced.write().unwrap_or_else(PoisonError::into_inner).extend(fenced);
         let run = Arc::new(Run::open(&self.disk, INDEX_DIR, RunId(begins))?);
         *held = Some(run.clone());

@@ -141,7 +141,6 @@ impl Broker {
         let end = writer.end().end;
         let shell = Shell::new(
             Arc::clone(&writer_jobs),
-            readers,
             Arc::clone(&checkpoint_jobs),
             registrar,
             Box::new(tell.clone()),
@@ -194,7 +193,7 @@ impl Broker {
         servers.push(listen(sockets.main, limits, Arc::new(port), "listenPort")?);
         let timer = Arc::clone(&core);
         spawn("timer", move || timer.keep_time())?;
-        core.start(broker, shell);
+        core.start(broker, shell, readers);
         let node = Node {
             cluster: options.cluster.clone(),
             broker_name: options.broker_name.clone(),

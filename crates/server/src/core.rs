@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 use crate::failpoint::{self, Stage};
 use crate::inbox::Inbox;
+use crate::readers::Readers;
 use crate::shell::Shell;
 
 /// Longest sleep of the timer: it need not be woken for deadlines further away.
@@ -55,17 +56,18 @@ pub(crate) enum WriterJob {
     Finish,
 }
 
-/// The broker and its shell.
+/// The broker, its shell, and who reads for it.
 struct Machine {
     broker: Broker,
     shell: Shell,
+    readers: Arc<Readers>,
     events: VecDeque<Event>,
     inputs: Vec<Input>,
 }
 
 impl Machine {
     fn step(&mut self, inbox: &Inbox<Event>, clock: Clock) {
-        let Machine { broker, shell, events, inputs } = self;
+        let Machine { broker, shell, events, inputs, .. } = self;
         inbox.take_now(events);
         inputs.extend(events.drain(..).filter_map(|event| shell.receive(event)));
         let failure = failpoint::hit(Stage::Step).err();
@@ -101,8 +103,10 @@ impl Core {
     }
 
     /// Starts the broker; what arrived before is handled now.
-    pub(crate) fn start(&self, broker: Broker, shell: Shell) {
-        *self.machine() = Some(Machine { broker, shell, events: VecDeque::new(), inputs: Vec::new() });
+    pub(crate) fn start(&self, broker: Broker, shell: Shell, readers: Readers) {
+        let readers = Arc::new(readers);
+        *self.machine() =
+            Some(Machine { broker, shell, readers, events: VecDeque::new(), inputs: Vec::new() });
         self.step(self.machine());
         self.drive();
     }
@@ -138,9 +142,15 @@ impl Core {
         machine.step(&self.news, self.clock);
         let deadline = machine.broker.deadline().unwrap_or(u64::MAX);
         self.deadline.store(deadline, SeqCst);
+        let reads = std::mem::take(&mut machine.shell.reads);
+        let readers = (!reads.is_empty()).then(|| Arc::clone(&machine.readers));
         drop(guard);
         if deadline < self.planned.load(SeqCst) {
             self.timer.push(());
+        }
+        if let Some(readers) = readers {
+            // Whoever steps the broker looks for news afterwards.
+            readers.take(reads, |result| self.news.push(result));
         }
     }
 

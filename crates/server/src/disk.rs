@@ -4,14 +4,16 @@
 //! system takes it; elsewhere through the cache with `fdatasync` after each write. Which of the two it is, is found
 //! out at start with a small file ([`RealDisk::open`]).
 
+use std::cell::Cell;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSliceMut};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use steadfast_store::aligned::AlignedBuf;
 use steadfast_store::disk::{BLOCK, Disk, DiskFile, Mode, read_exact, write_all};
 
@@ -34,6 +36,39 @@ impl fmt::Display for Durable {
             Durable::Synced => "buffered writes with fdatasync: the file system takes no direct I/O",
         })
     }
+}
+
+thread_local! {
+    static REACH: Cell<Reach> = const { Cell::new(Reach::Disk) };
+}
+
+/// How far this thread's calls go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// They wait for the disk where they must.
+    Disk,
+    /// Open files are read as far as the page cache holds them; all else is refused.
+    Memory,
+    /// The same, and something was refused.
+    Refused,
+}
+
+/// Does what needs no disk: `work` may read from open files what the page cache holds. None if it wanted more, then
+/// what it returned is dropped, and what it did must not matter. Never waits.
+pub(crate) fn from_memory<T>(work: impl FnOnce() -> T) -> Option<T> {
+    REACH.set(Reach::Memory);
+    let result = work();
+    (REACH.replace(Reach::Disk) == Reach::Memory).then_some(result)
+}
+
+/// Refuses what might wait for the disk if this thread must not.
+fn may_wait() -> io::Result<()> {
+    if REACH.get() == Reach::Disk { Ok(()) } else { Err(refused()) }
+}
+
+fn refused() -> io::Error {
+    REACH.set(Reach::Refused);
+    ErrorKind::WouldBlock.into()
 }
 
 /// A directory.
@@ -116,6 +151,7 @@ impl Disk for RealDisk {
     type File = RealFile;
 
     fn open(&self, path: &str, mode: Mode) -> io::Result<RealFile> {
+        may_wait()?;
         let path = self.path(path);
         let mut options = OpenOptions::new();
         options.read(true).write(mode != Mode::Read).create(mode != Mode::Read);
@@ -184,6 +220,17 @@ fn sync_dir(dir: &Path) -> io::Result<()> {
 }
 
 impl RealFile {
+    fn read_some(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        if REACH.get() == Reach::Disk {
+            return self.file.read_at(buf, at);
+        }
+        match preadv2(&self.file, &mut [IoSliceMut::new(buf)], at, ReadWriteFlags::NOWAIT) {
+            // Not in the cache, or a file system that cannot tell.
+            Err(Errno::AGAIN | Errno::OPNOTSUPP) => Err(refused()),
+            read => Ok(read?),
+        }
+    }
+
     fn explain(&self, error: io::Error) -> io::Error {
         explain(&self.path, error)
     }
@@ -193,7 +240,7 @@ impl DiskFile for RealFile {
     fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
         let mut read = 0;
         while read < buf.len() {
-            match self.file.read_at(&mut buf[read..], at + read as u64) {
+            match self.read_some(&mut buf[read..], at + read as u64) {
                 Ok(0) => break,
                 Ok(n) => read += n,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -257,6 +304,27 @@ mod tests {
             read_exact(&reading, &mut read, BLOCK as u64 - 5).unwrap();
             assert_eq!(read, [0, 0, 0, 0, 0, 7, 7, 7, 7, 7]);
             assert_eq!(reading.read_at(&mut read, 2 * BLOCK as u64 - 3).unwrap(), 3, "the file ends there");
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_memory_is_refused_to_those_who_must_not_wait() {
+        for (_dir, disk) in disks() {
+            let mut buf = AlignedBuf::default();
+            let block = buf.of_len(BLOCK);
+            block.fill(7);
+            write_all(&disk.open("a", Mode::Durable).unwrap(), block, 0).unwrap();
+            let file = disk.open("a", Mode::Read).unwrap();
+            let read = || {
+                let mut read = [0; BLOCK];
+                read_exact(&file, &mut read, 0).map(|()| read[BLOCK - 1])
+            };
+            assert!(from_memory(|| disk.open("a", Mode::Read).is_err()).is_none(), "opening may wait");
+            rustix::fs::fadvise(&file.file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+            // Only a file system without a disk holds it in memory all the same.
+            assert!(matches!(from_memory(read), None | Some(Ok(7))));
+            assert_eq!(read().unwrap(), 7);
+            assert_eq!(from_memory(read).unwrap().unwrap(), 7, "it was read just now");
         }
     }
 

@@ -1,4 +1,5 @@
-//! A small pool of threads for reads of what is no longer in memory.
+//! Reads for the core: on the thread that stepped it if the operating system has the bytes in memory, since on virtual
+//! machines waking another thread costs more than such a read; else by a small pool of threads.
 
 use std::sync::Arc;
 use std::thread;
@@ -9,6 +10,7 @@ use steadfast_broker::reader::Reader;
 use steadfast_store::disk::Disk;
 
 use crate::core::{Core, Event};
+use crate::disk::from_memory;
 use crate::inbox::Inbox;
 
 /// A lookup that has to wait for index runs keeps a thread busy meanwhile.
@@ -18,10 +20,16 @@ const WAITING: usize = 4096;
 /// How long a lookup waits for index runs that are being made again.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Takes reads and answers them through the core.
+/// Reads after one step that its thread tries itself: it has connections to serve.
+const HERE: usize = 4;
+
+type AtOnce = dyn Fn(&ReadJob) -> Option<ReadResult> + Send + Sync;
+
+/// Takes reads; their results are news for the core.
 pub(crate) struct Readers {
     jobs: Arc<Inbox<(u64, ReadJob)>>,
-    core: Arc<Core>,
+    /// Does a read that needs no disk.
+    at_once: Box<AtOnce>,
 }
 
 impl Readers {
@@ -33,16 +41,29 @@ impl Readers {
                 .name(format!("reader-{i}"))
                 .spawn(move || perform(&jobs, &reader, &core))?;
         }
-        Ok(Readers { jobs, core: Arc::clone(core) })
+        let reader = Arc::clone(reader);
+        let at_once = Box::new(move |job: &ReadJob| match reader.is_short(job) {
+            true => from_memory(|| reader.perform(job.clone(), &|| false)),
+            false => None,
+        });
+        Ok(Readers { jobs, at_once })
     }
 
-    /// Hands a read to the pool; one too many is answered at once. Never blocks.
-    pub(crate) fn submit(&self, number: u64, job: ReadJob) {
-        if self.jobs.len() < WAITING {
-            return self.jobs.push((number, job));
+    /// Does the reads of one step or hands them to the pool; one too many is refused. Never waits for the disk.
+    /// `done` takes the results that are there now.
+    pub(crate) fn take(&self, reads: Vec<(u64, ReadJob)>, done: impl Fn(Event)) {
+        for (i, (number, job)) in reads.into_iter().enumerate() {
+            let at_once = if i < HERE { (self.at_once)(&job) } else { None };
+            let result = match at_once {
+                None if self.jobs.len() < WAITING => {
+                    self.jobs.push((number, job));
+                    continue;
+                }
+                None => ReadResult::Failed(format!("{WAITING} reads are waiting already; try again")),
+                Some(result) => result,
+            };
+            done(Event::Input(Input::ReadDone(number, result)));
         }
-        let busy = ReadResult::Failed(format!("{WAITING} reads are waiting already; try again"));
-        self.core.push(Event::Input(Input::ReadDone(number, busy)));
     }
 }
 

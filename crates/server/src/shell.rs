@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use steadfast_broker::io::{Call, Effect, Input, Origin};
+use steadfast_broker::io::{Call, Effect, Input, Origin, ReadJob};
 use steadfast_broker::measures::Measures;
 use steadfast_broker::reply::Reply;
 use steadfast_net::{ConnId, Connection};
@@ -18,13 +18,13 @@ use crate::core::{Event, Milestone, WriterJob};
 use crate::failpoint::{self, Stage};
 use crate::inbox::Inbox;
 use crate::metrics::Telemetry;
-use crate::readers::Readers;
 use crate::register::Registrar;
 
 /// Carries out effects.
 pub(crate) struct Shell {
     pub(crate) writer: Arc<Inbox<WriterJob>>,
-    pub(crate) readers: Readers,
+    /// Reads that the last step asked for.
+    pub(crate) reads: Vec<(u64, ReadJob)>,
     pub(crate) checkpoints: Arc<Inbox<Box<Checkpoint>>>,
     pub(crate) registrar: Registrar,
     pub(crate) milestone: Box<dyn Fn(Milestone) + Send>,
@@ -49,7 +49,6 @@ struct Peer {
 impl Shell {
     pub(crate) fn new(
         writer: Arc<Inbox<WriterJob>>,
-        readers: Readers,
         checkpoints: Arc<Inbox<Box<Checkpoint>>>,
         registrar: Registrar,
         milestone: Box<dyn Fn(Milestone) + Send>,
@@ -57,7 +56,7 @@ impl Shell {
     ) -> Self {
         Shell {
             writer,
-            readers,
+            reads: Vec::new(),
             checkpoints,
             registrar,
             milestone,
@@ -114,7 +113,7 @@ impl Shell {
                 self.proposed = Some(self.clock.micros());
                 self.writer.push(WriterJob::Write(write));
             }
-            Effect::Read(number, job) => self.readers.submit(number, job),
+            Effect::Read(number, job) => self.reads.push((number, job)),
             Effect::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint),
             Effect::Register(topics) => {
                 self.registrar.announce(topics);

@@ -7,6 +7,8 @@ use super::chunk_cache::ChunkKey;
 /// A call that takes less than one part in this many of a chunk copies its records: a slice keeps its whole chunk
 /// in memory for as long as an answer waits in a socket.
 const PINNED_MAX: usize = 8;
+/// Records up to this size are not copied: answers are made of copies of them anyway, and at once.
+const SHORT: usize = 2048;
 
 /// See the module's page.
 pub(super) struct Batch {
@@ -54,7 +56,8 @@ impl Batch {
     fn let_go(&mut self) {
         let Some(hand) = self.hand.take() else { return };
         if (self.bytes - hand.bytes_before) * PINNED_MAX < hand.chunk.len() {
-            for record in &mut self.records[hand.records_before..] {
+            let taken = &mut self.records[hand.records_before..];
+            for record in taken.iter_mut().filter(|record| record.len() > SHORT) {
                 *record = Bytes::copy_from_slice(record);
             }
         }

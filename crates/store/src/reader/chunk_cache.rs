@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// Bytes in a whole chunk, and the alignment of its position in the segment.
 pub(super) const CHUNK: u64 = 512 * 1024;
@@ -93,9 +93,9 @@ impl ChunkCache {
 
     /// Memory for the next chunk: the last one that had to go, unless an answer still holds it. Neither allocated nor
     /// zeroed anew, which was a tenth of what reading a backlog cost.
-    pub(super) fn spare(&self) -> Vec<u8> {
+    pub(super) fn spare(&self) -> BytesMut {
         let spare = std::mem::take(&mut self.lock().spare);
-        spare.try_into_mut().map(Vec::from).unwrap_or_default()
+        spare.try_into_mut().unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::disk::{Disk, DiskFile, Mode};
 use crate::file::{self, FileError, at, numbered_name};
@@ -24,15 +24,15 @@ pub(super) struct Segment<F> {
 impl<F: DiskFile> Segment<F> {
     /// Bytes at `place` in the file; fewer where the file ends.
     pub(super) fn read(&self, place: Range<u64>) -> Result<Bytes, FileError> {
-        self.read_into(place, Vec::new())
+        self.read_into(place, BytesMut::new())
     }
 
     /// Like [`Segment::read`], into memory that is no longer used for anything else.
-    pub(super) fn read_into(&self, place: Range<u64>, mut bytes: Vec<u8>) -> Result<Bytes, FileError> {
+    pub(super) fn read_into(&self, place: Range<u64>, mut bytes: BytesMut) -> Result<Bytes, FileError> {
         bytes.resize((place.end - place.start) as usize, 0);
         let read = self.file.read_at(&mut bytes, place.start).map_err(at(&self.path))?;
         bytes.truncate(read);
-        Ok(bytes.into())
+        Ok(bytes.freeze())
     }
 }
 
