@@ -30,6 +30,9 @@ Examples:
   How long until a server that is starting takes a message:
     steadfast bench probe --broker 127.0.0.1:10911
 
+  What one message at a time costs at least on this machine, whatever the server:
+    steadfast bench floor --dir /var/lib
+
   Medians and ratios of earlier results; --label SCENARIO/SYSTEM says what is compared with what:
     steadfast bench --json --label sync/ours >>results.json
     steadfast bench --compare results.json --want 'sync throughput >= 4'
@@ -94,6 +97,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     pub timeout: Duration,
 
+    /// `floor`: directory on the disk that is meant; a file in it is written and removed.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub dir: PathBuf,
+
     /// `consume`: how often the whole backlog is read.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub passes: u32,
@@ -138,6 +145,9 @@ pub enum Mode {
     Consume,
     /// How long until one message is acknowledged, from now; for a server that is just starting.
     Probe,
+    /// What one message at a time costs at least: a round trip on loopback with a synced write of --size and 512
+    /// bytes in between, by bare threads.
+    Floor,
 }
 
 /// How request headers are written.

@@ -11,6 +11,7 @@ mod args;
 mod compare;
 mod consume;
 mod content;
+mod floor;
 mod follow;
 mod lane;
 mod load;
@@ -41,6 +42,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         Mode::Send => send::run(&args),
         Mode::Consume => consume::run(&args),
         Mode::Probe => probe::run(&args),
+        Mode::Floor => floor::run(&args),
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Report {
     /// `--label`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) label: Option<String>,
-    /// `send`, `consume` or `probe`.
+    /// `send`, `consume`, `probe` or `floor`.
     pub(super) mode: String,
     pub(super) settings: Settings,
     /// Length of the measured time.
@@ -165,6 +165,11 @@ impl Report {
         Self { seconds: elapsed.as_secs_f64(), messages: 1, ..Self::empty(args) }
     }
 
+    /// The result of `floor`: latencies of nobody's messages.
+    pub(super) fn of_floor(args: &BenchArgs, latencies: &Latencies) -> Self {
+        Self { latency: Some(Latency::new(latencies)), ..Self::empty(args) }
+    }
+
     fn empty(args: &BenchArgs) -> Self {
         Self {
             label: args.label.clone(),
@@ -172,6 +177,7 @@ impl Report {
                 Mode::Send => "send",
                 Mode::Consume => "consume",
                 Mode::Probe => "probe",
+                Mode::Floor => "floor",
             }
             .to_owned(),
             settings: Settings {
@@ -218,6 +224,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.mode == "probe" {
             return write!(f, "a message was acknowledged after {:.3} s", self.seconds);
+        }
+        if let ("floor", Some(latency)) = (&*self.mode, &self.latency) {
+            return write!(f, "round trip with a synced write: {latency}");
         }
         let done = if self.mode == "send" { "acknowledged messages are" } else { "messages read were" };
         writeln!(f, "verified    {} {done} there, once and whole", self.verified.messages)?;
