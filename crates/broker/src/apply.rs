@@ -9,7 +9,7 @@ use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::unit::{KeyEntry, QueueName};
 
 use steadfast_types::Timestamp;
-use steadfast_types::topic::{AUTO_CREATE, PERM_INHERIT, SCHEDULE};
+use steadfast_types::topic::{AUTO_CREATE, DLQ_PREFIX, PERM_INHERIT, SCHEDULE};
 
 use crate::broker::{Broker, Out, Phase, acknowledge};
 use crate::io::{Effect, Now};
@@ -70,7 +70,7 @@ impl Broker {
         let mut changes = Changes::default();
         for record in records {
             match record {
-                Applied::Message { queue, offset, unit, keys, store_time, kind } => {
+                Applied::Message { queue, offset, unit, keys, store_time, kind, dead_of } => {
                     let Some(state) = self.state.topics.queue_mut(&queue.topic, queue.queue_id) else {
                         // Stamped for a topic of which nothing is left; the log still has it.
                         continue;
@@ -81,6 +81,9 @@ impl Broker {
                         let traffic = Traffic { messages: 1, bytes: unit.size.into() };
                         state.stored[kind as usize].add(traffic);
                         self.statistics.stored.add(traffic);
+                    }
+                    if let (Some(of), Some(group)) = (dead_of, queue.topic.strip_prefix(DLQ_PREFIX)) {
+                        self.statistics.given_up(group, &of);
                     }
                     let is_awaited = !state.held.is_empty();
                     if *queue.topic == *SCHEDULE {

@@ -16,7 +16,8 @@ use crate::recent::{HotTail, RecentKeys};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::services::{
-    Calls, Clients, Deliveries, HeldPulls, Measuring, ReadsUnderWay, Resets, Statistics, Statuses,
+    Calls, Clients, Deliveries, HeldPulls, Measuring, ProgressAnswers, ReadsUnderWay, Resets, Statistics,
+    Statuses,
 };
 use crate::state::State;
 use steadfast_wire::code::response;
@@ -68,6 +69,7 @@ pub struct Broker {
     pub(crate) held: HeldPulls,
     pub(crate) reads: ReadsUnderWay,
     pub(crate) resets: Resets,
+    pub(crate) progress_answers: ProgressAnswers,
     pub(crate) statuses: Statuses,
     pub(crate) statistics: Statistics,
     pub(crate) measuring: Measuring,

@@ -66,6 +66,8 @@ pub struct Delivered {
     pub group: String,
     /// How many.
     pub traffic: Traffic,
+    /// Messages of the topic that the group gave up, so that they became dead letters.
+    pub dead_letters: u64,
 }
 
 /// How far a consumer group is behind in a topic.
@@ -83,6 +85,21 @@ pub struct Lag {
     pub latency: Option<u64>,
     /// Milliseconds since the oldest message that was not given to it was stored.
     pub queueing: Option<u64>,
+}
+
+/// Jumps of a consumer group's positions for one cause, since its first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PositionJumps {
+    /// The group.
+    pub group: Arc<str>,
+    /// The cause: `reset`, `out_of_range`, `expired`, `new_queue` or `commit`.
+    pub cause: &'static str,
+    /// How many.
+    pub jumps: u64,
+    /// Messages that the group was not given.
+    pub skipped: u64,
+    /// Messages that the group was given once more.
+    pub repeated: u64,
 }
 
 /// Connected clients that are alike.
@@ -119,6 +136,8 @@ pub struct Measures {
     pub oldest: Option<u64>,
     /// Consumer groups.
     pub lags: Vec<Lag>,
+    /// Positions that moved other than by consuming.
+    pub jumps: Vec<PositionJumps>,
     /// Connected producers.
     pub producers: BTreeMap<ClientKind, usize>,
     /// Connected consumers.

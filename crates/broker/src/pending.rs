@@ -1,6 +1,7 @@
 //! What waits to be proposed, and what was proposed and waits to be durable.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use steadfast_store::unit::{QueueName, Unit};
 use steadfast_types::{LogOffset, QueueId, QueueOffset, Timestamp};
@@ -134,6 +135,8 @@ pub(crate) enum Applied {
         store_time: Timestamp,
         /// None if it is read again at start, and so not counted.
         kind: Option<MessageKind>,
+        /// Topic that a dead letter was of.
+        dead_of: Option<Arc<str>>,
     },
     Control(Control),
 }

@@ -254,7 +254,7 @@ impl Stamper<'_> {
     }
 
     fn message(&mut self, queue: &QueueName, offset: QueueOffset, record: PreparedRecord) -> LogOffset {
-        let PreparedRecord { bytes, tag, keys, kind } = record;
+        let PreparedRecord { bytes, tag, keys, kind, dead_of } = record;
         let store_time = self.broker.store_time;
         let mut placed = LogOffset::ZERO;
         let identity = identity(&queue.topic, queue.queue_id, offset);
@@ -267,7 +267,7 @@ impl Stamper<'_> {
         });
         let unit = Unit { log_offset: placed, size, tag, crc };
         let queue = queue.clone();
-        self.applied.push(Applied::Message { queue, offset, unit, keys, store_time, kind });
+        self.applied.push(Applied::Message { queue, offset, unit, keys, store_time, kind, dead_of });
         placed
     }
 }

@@ -32,7 +32,8 @@ use crate::reader::Reader;
 use crate::recent::{HotTail, RecentKeys};
 use crate::request::derived;
 use crate::services::{
-    Calls, Clients, Deliveries, HeldPulls, Measuring, ReadsUnderWay, Resets, Statistics, Statuses,
+    Calls, Clients, Deliveries, HeldPulls, Measuring, ProgressAnswers, ReadsUnderWay, Resets, Statistics,
+    Statuses,
 };
 use crate::state::State;
 
@@ -249,6 +250,7 @@ impl Replay {
             held: HeldPulls::default(),
             reads: ReadsUnderWay::default(),
             resets: Resets::default(),
+            progress_answers: ProgressAnswers::default(),
             statuses: Statuses::default(),
             statistics: Statistics::default(),
             measuring: Measuring::default(),
@@ -358,7 +360,15 @@ fn derive(found: &Scanned) -> Result<Derived, LogOffset> {
                 if damaged {
                     out.fenced.push(Fenced { queue: queue.clone(), offset, unit });
                 }
-                Applied::Message { queue, offset, unit, keys, store_time: out.store_time, kind: None }
+                Applied::Message {
+                    queue,
+                    offset,
+                    unit,
+                    keys,
+                    store_time: out.store_time,
+                    kind: None,
+                    dead_of: None,
+                }
             }
             Some(Ok((_, Record::Control(control)))) if !damaged => {
                 Applied::Control(Control::decode(control).map_err(|_| log_offset)?)

@@ -316,6 +316,30 @@ fn commits_backwards_are_on_record_and_commits_past_the_end_are_refused() {
     assert_eq!(jumps(&mut node), [jump("commit", 0, 8, 6)]);
 }
 
+/// How often and how far, by cause; none is forgotten, also not by a restart.
+#[test]
+fn jumps_are_counted_by_cause() {
+    fn counted(node: &mut Node) -> Vec<(&'static str, u64, u64, u64)> {
+        let jumps = node.measure().jumps;
+        assert!(jumps.iter().all(|of| &*of.group == "consumers"));
+        jumps.into_iter().map(|of| (of.cause, of.jumps, of.skipped, of.repeated)).collect()
+    }
+    let mut node = filled();
+    assert_eq!(counted(&mut node), []);
+    commit(&mut node, 0, 8);
+    assert_eq!(counted(&mut node), [], "consuming is none");
+    commit(&mut node, 0, 6);
+    position(&mut node, 1);
+    reset(&mut node, MIDDLE);
+    node.pull("T", 0, 5);
+    node.pull("T", 1, 5);
+    reset(&mut node, -1);
+    // Queue 0: from 6 to 5 to 10; queue 1: from 0 to 5 to 10.
+    let expected = [("reset", 4, 15, 1), ("new_queue", 1, 0, 0), ("commit", 1, 0, 2)];
+    assert_eq!(counted(&mut node), expected);
+    assert_eq!(counted(&mut node.restart()), expected);
+}
+
 /// The latest jumps are kept for display; the snapshot does not grow with every jump.
 #[test]
 fn the_history_is_bounded() {

@@ -2,6 +2,7 @@
 //! thread only stamps and copies.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
@@ -53,6 +54,8 @@ pub struct PreparedRecord {
     pub keys: Vec<u64>,
     /// How it is counted; None for a copy that the broker makes by itself.
     pub kind: Option<MessageKind>,
+    /// Topic that a dead letter was of.
+    pub dead_of: Option<Arc<str>>,
 }
 
 impl PreparedRecord {
@@ -61,7 +64,7 @@ impl PreparedRecord {
         let mut bytes = BytesMut::new();
         draft.encode(&mut bytes);
         let (tag, keys) = derived(draft.topic, draft.properties);
-        Self { bytes, tag, keys, kind }
+        Self { bytes, tag, keys, kind, dead_of: None }
     }
 }
 

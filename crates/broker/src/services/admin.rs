@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use steadfast_types::{QueueOffset, Timestamp};
 use steadfast_wire::body::{
-    Body, ConsumeStats, ConsumerConnection, DataVersion, GroupList, KVTable, MessageQueue, OffsetWrapper,
-    PositionJump, TopicOffset, TopicStatsTable,
+    Body, ConsumerConnection, DataVersion, GroupList, KVTable, MessageQueue, TopicOffset, TopicStatsTable,
 };
 use steadfast_wire::code::response;
 
@@ -15,7 +13,7 @@ use crate::broker::{Broker, Phase};
 use crate::io::Now;
 use crate::measures::Traffic;
 use crate::reply::{Reply, ReplyHeader};
-use crate::state::{Queue, Topic};
+use crate::state::Queue;
 
 impl Broker {
     /// GET_BROKER_CONFIG: RocketMQ's properties text.
@@ -135,53 +133,6 @@ impl Broker {
         })))
     }
 
-    /// GET_CONSUME_STATS: how far a group is in one topic or in all of them.
-    pub(super) fn consume_stats(&self, group: &str, topic: Option<&str>) -> Answer {
-        let topics: BTreeSet<&str> = match topic {
-            Some(topic) => [topic].into(),
-            None => {
-                let subscribed = self.clients.consumer_group(group).into_iter();
-                let subscribed = subscribed.flat_map(|g| g.subscriptions.keys().map(String::as_str));
-                self.state.positions.topics(group).map(|t| &**t).chain(subscribed).collect()
-            }
-        };
-        let position_jumps = topics.iter().flat_map(|topic| self.latest_jumps(group, topic)).collect();
-        let topics = topics.into_iter().filter_map(|name| self.state.topics.get(name));
-        let offset_table = topics.flat_map(|topic| self.progress(group, topic)).collect();
-        Ok(Some(Reply::json(&ConsumeStats { offset_table, position_jumps, consume_tps: 0.0 })))
-    }
-
-    fn latest_jumps(&self, group: &str, topic: &str) -> impl Iterator<Item = PositionJump> {
-        self.state.jumps.latest(group, topic).map(|jumped| PositionJump {
-            cause: jumped.cause.name().to_owned(),
-            from: jumped.moved.from.map(|from| from.get() as i64),
-            queue_id: jumped.moved.queue_id.get() as i32,
-            timestamp: jumped.at.get() as i64,
-            to: jumped.moved.to.get() as i64,
-            topic: topic.to_owned(),
-        })
-    }
-
-    fn progress<'a>(
-        &'a self,
-        group: &'a str,
-        topic: &'a Topic,
-    ) -> impl Iterator<Item = (MessageQueue, OffsetWrapper)> + 'a {
-        let readable = topic.queues.iter().take(topic.config.read_queues as usize);
-        readable.map(move |queue| {
-            let position = self.state.positions.get(group, &topic.config.name, queue.name.queue_id);
-            let position = position.unwrap_or(QueueOffset::ZERO).max(queue.min);
-            let last = if position < queue.end { queue.last_store_time } else { Timestamp::ZERO };
-            let wrapper = OffsetWrapper {
-                broker_offset: queue.end.get() as i64,
-                consumer_offset: position.get() as i64,
-                pull_offset: position.get() as i64,
-                last_timestamp: last.get() as i64,
-            };
-            (self.message_queue(queue), wrapper)
-        })
-    }
-
     /// QUERY_TOPIC_CONSUME_BY_WHO.
     pub(super) fn topic_consumers(&self, topic: &str) -> Reply {
         let with_position = self.state.positions.groups_of(topic).map(|g| g.to_string());
@@ -190,7 +141,7 @@ impl Broker {
         Reply::json(&GroupList { group_list: groups.into_iter().collect() })
     }
 
-    fn message_queue(&self, queue: &Queue) -> MessageQueue {
+    pub(super) fn message_queue(&self, queue: &Queue) -> MessageQueue {
         MessageQueue {
             broker_name: self.options.broker_name.clone(),
             queue_id: queue.name.queue_id.get() as i32,

@@ -11,7 +11,7 @@ use steadfast_types::{QueueOffset, Timestamp};
 use super::reads::ReadPurpose;
 use crate::broker::{Broker, Out, Phase};
 use crate::io::{Effect, Now, ReadJob, ReadResult};
-use crate::measures::{Lag, Measures, MessageKind, Stored, Traffic};
+use crate::measures::{Lag, Measures, MessageKind, PositionJumps, Stored, Traffic};
 use crate::state::{Queue, Topic};
 
 /// Most reads for one answer; ages beyond are not told.
@@ -113,8 +113,7 @@ impl Broker {
             let id = queue.name.queue_id;
             let Some(position) = self.state.positions.get(group, name, id) else { continue };
             let position = position.clamp(queue.min, queue.end);
-            let given = self.statistics.given_up_to(group, name, id);
-            let given = given.unwrap_or(position).clamp(position, queue.end);
+            let given = self.given_from(group, queue, position);
             lag.messages += queue.end.get() - position.get();
             lag.inflight += given.get() - position.get();
             unprocessed.push((queue, position));
@@ -178,13 +177,14 @@ impl Broker {
         }
     }
 
-    /// The store time of a message that is in memory.
-    fn hot_time(&self, unit: &Unit) -> Option<Timestamp> {
+    /// The store time of a message, if that is in memory.
+    pub(super) fn hot_time(&self, unit: &Unit) -> Option<Timestamp> {
         let record = self.hot.record(unit)?;
         Some(StoredMessage::decode(&record).ok()?.stamp.store_time)
     }
 
-    fn time_of(&self, queue: &Queue, offset: QueueOffset) -> ReadJob {
+    /// How to find it out otherwise.
+    pub(super) fn time_of(&self, queue: &Queue, offset: QueueOffset) -> ReadJob {
         ReadJob::StoreTime {
             queue: queue.name.clone(),
             offset,
@@ -206,6 +206,13 @@ impl Broker {
         });
         let with_position = self.state.positions.pairs().map(|(group, _)| &**group);
         let groups: BTreeSet<&str> = with_position.chain(self.clients.consumer_groups()).collect();
+        let jumps = self.state.jumps.counts().map(|(group, cause, count)| PositionJumps {
+            group: group.clone(),
+            cause: cause.name(),
+            jumps: count.jumps,
+            skipped: count.skipped,
+            repeated: count.repeated,
+        });
         Measures {
             leading: self.phase == Phase::Leading,
             poisoned: matches!(self.phase, Phase::Poisoned(_)),
@@ -217,6 +224,7 @@ impl Broker {
             delivered: self.statistics.delivered().collect(),
             oldest: None,
             lags: Vec::new(),
+            jumps: jumps.collect(),
             producers: self.clients.producer_kinds(),
             consumers: self.clients.consumer_kinds(),
             pending_sends: self.pending.sends.len(),

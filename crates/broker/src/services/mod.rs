@@ -11,6 +11,7 @@ mod lookup;
 mod measuring;
 mod offsets;
 mod positions;
+mod progress;
 mod pull;
 mod reads;
 mod relay;
@@ -26,6 +27,7 @@ pub(crate) use deliver::Deliveries;
 pub(crate) use groups::Clients;
 pub(crate) use held::HeldPulls;
 pub(crate) use measuring::Measuring;
+pub(crate) use progress::ProgressAnswers;
 pub(crate) use reads::ReadsUnderWay;
 pub(crate) use relay::Statuses;
 pub(crate) use resets::Resets;
@@ -75,7 +77,9 @@ impl Broker {
             Request::GetRuntimeInfo => Ok(Some(self.runtime_info(now))),
             Request::GetTopicStats(topic) => self.topic_stats(&topic),
             Request::GetConsumerConnections(group) => self.consumer_connections(&group),
-            Request::GetConsumeStats(group, topic) => self.consume_stats(&group, topic.as_deref()),
+            Request::GetConsumeStats(group, topic) => {
+                self.consume_stats(origin, &group, topic.as_deref(), out)
+            }
             Request::Relay(relay) => self.relay(now, origin, relay, out),
             Request::GetConsumerStatus(status) => self.consumer_status(now, origin, *status, out),
             Request::GetProducerConnections(group) => self.producer_connections(&group),

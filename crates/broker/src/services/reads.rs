@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use steadfast_types::{QueueId, QueueOffset};
-use steadfast_wire::body::ConsumeQueue;
+use steadfast_wire::body::{ConsumeQueue, MessageQueue};
 
 use super::measuring::AgeOf;
 use crate::broker::{Broker, Out};
@@ -30,6 +30,8 @@ pub(crate) enum ReadPurpose {
     StoreTime { origin: Origin },
     /// The store time of a message for an operator's figures.
     Age(AgeOf),
+    /// The store time of the last message of a queue that a group processed.
+    Progress { answer: u64, queue: MessageQueue },
     /// A message that a consumer sends back; `covered` as for a view.
     SendBack { origin: Origin, request: Box<SendBackRequest>, covered: bool },
     /// Delayed messages of a level, from an offset on.
@@ -76,6 +78,9 @@ impl Broker {
             }
             Some(ReadPurpose::StoreTime { origin }) => Self::store_time_done(origin, result, out),
             Some(ReadPurpose::Age(of)) => self.age_read(of, &result, out),
+            Some(ReadPurpose::Progress { answer, queue }) => {
+                self.progress_read((answer, &queue), &result, out);
+            }
             Some(ReadPurpose::SendBack { origin, request, covered }) => {
                 self.send_back_read_done(now, origin, (request, covered), result, out);
             }

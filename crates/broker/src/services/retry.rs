@@ -199,7 +199,8 @@ impl Broker {
             (properties::DLQ_ORIGIN_MESSAGE_ID, Some(first.id.as_str())),
             (properties::DELAY, None),
         ];
-        self.rewritten(message, topic, reconsume_times, &changes)
+        let record = self.rewritten(message, topic, reconsume_times, &changes)?;
+        Ok(PreparedRecord { dead_of: Some(first.topic.into()), ..record })
     }
 
     /// The group's position behind the message, if the message is what the group has to process next: whoever sends

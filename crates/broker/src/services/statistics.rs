@@ -25,6 +25,7 @@ pub(crate) struct Statistics {
 #[derive(Debug, Default)]
 struct Given {
     traffic: Traffic,
+    dead_letters: u64,
     /// First offset that it was not given, by queue.
     next: BTreeMap<QueueId, QueueOffset>,
 }
@@ -41,6 +42,11 @@ impl Statistics {
         let given = self.given(group, topic);
         given.traffic.add(traffic);
         given.next.insert(queue, next);
+    }
+
+    /// A group gave a message of a topic up: it is a dead letter.
+    pub(crate) fn given_up(&mut self, group: &str, topic: &str) {
+        self.given(group, topic).dead_letters += 1;
     }
 
     fn given(&mut self, group: &str, topic: &str) -> &mut Given {
@@ -60,13 +66,14 @@ impl Statistics {
         self.by_group.get(group)?.get(topic)?.next.get(&queue).copied()
     }
 
-    /// What each group was given.
+    /// What each group was given, and gave up.
     pub(super) fn delivered(&self) -> impl Iterator<Item = Delivered> {
         self.by_group.iter().flat_map(|(group, topics)| {
             topics.iter().map(|(topic, given)| Delivered {
                 topic: topic.clone(),
                 group: group.clone(),
                 traffic: given.traffic,
+                dead_letters: given.dead_letters,
             })
         })
     }

@@ -10,6 +10,7 @@ mod brokers;
 mod cluster;
 mod connections;
 mod find;
+mod jumps;
 mod manual;
 mod message;
 mod output;
@@ -111,6 +112,7 @@ commands! {
     GetBrokerConfig(brokers::GetConfig),
     UpdateBrokerConfig(brokers::UpdateConfig),
     ConsumerProgress(progress::Progress),
+    PositionJumps(jumps::PositionJumps),
     ConsumerConnection(connections::Consumers),
     SendMessage(send::SendMessage),
     ConsumeMessage(read::ConsumeMessage),

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use steadfast_broker::measures::{ClientKind, Lag, Measures};
+use steadfast_broker::measures::{ClientKind, Lag, Measures, PositionJumps};
 use steadfast_types::topic::{self, DLQ_PREFIX, RETRY_PREFIX};
 use steadfast_wire::code::{request, response};
 
@@ -36,6 +36,7 @@ pub(crate) fn page(node: &Node, measures: &Measures, telemetry: &Telemetry) -> S
     traffic(&mut page, measures);
     connections(&mut page, measures);
     consumers(&mut page, &measures.lags);
+    jumps(&mut page, &measures.jumps);
     dead_letters(&mut page, measures);
     storage(&mut page, measures, telemetry);
     requests(&mut page, telemetry);
@@ -145,18 +146,50 @@ fn consumers(page: &mut Page, lags: &[Lag]) {
     }
 }
 
+/// Promise P6: a position never moves in silence. RocketMQ has no such figures.
+fn jumps(page: &mut Page, jumps: &[PositionJumps]) {
+    type Figure = fn(&PositionJumps) -> u64;
+    let families: [(&'static str, &str, Figure); 3] = [
+        (
+            "steadfast_position_jumps_total",
+            "Positions that moved other than by consuming, one for each queue, by cause.",
+            |of| of.jumps,
+        ),
+        (
+            "steadfast_position_jump_skipped_messages_total",
+            "Messages that a group was not given because its position jumped over them.",
+            |of| of.skipped,
+        ),
+        (
+            "steadfast_position_jump_repeated_messages_total",
+            "Messages that a group is given once more because its position jumped back.",
+            |of| of.repeated,
+        ),
+    ];
+    for (name, help, figure) in families {
+        let mut family = page.family(name, Counter, help);
+        for of in jumps {
+            let labels = [
+                ("consumer_group", &*of.group),
+                ("cause", of.cause),
+                ("is_system", yes(is_system("", &of.group))),
+            ];
+            family.sample(&labels, figure(of));
+        }
+    }
+}
+
 fn dead_letters(page: &mut Page, measures: &Measures) {
     let mut family = page.family(
         "rocketmq_send_to_dlq_messages_total",
         Counter,
-        "Messages that a group could not process and that became dead letters, by their dead-letter topic.",
+        "Messages that a group gave up, so that they became dead letters, by the topic they were of.",
     );
-    for stored in &measures.stored {
-        if let Some(group) = stored.topic.strip_prefix(DLQ_PREFIX) {
-            let system = yes(is_system("", group));
-            let labels = [("consumer_group", group), ("topic", &*stored.topic), ("is_system", system)];
-            family.sample(&labels, stored.traffic.messages);
-        }
+    for delivered in measures.delivered.iter().filter(|delivered| delivered.dead_letters > 0) {
+        let (topic, group) = (&*delivered.topic, &*delivered.group);
+        let labels =
+            [("consumer_group", group), ("topic", topic), ("is_system", yes(is_system(topic, group)))];
+        family.sample(&labels, delivered.dead_letters);
     }
 }
 

@@ -5,7 +5,7 @@ use steadfast_wire::body::{
 };
 use steadfast_wire::code::{request, response};
 use steadfast_wire::header::ExtFields;
-use steadfast_wire::headers::UpdateConsumerOffset;
+use steadfast_wire::headers::{ResetOffset, UpdateConsumerOffset};
 
 use crate::client::Client;
 use crate::tool::World;
@@ -77,6 +77,34 @@ fn the_progress_of_a_group_is_shown() {
         refused.contains("group nobody has no position and no subscription on broker-a at "),
         "{refused}"
     );
+}
+
+#[test]
+fn jumps_of_a_group_are_shown() {
+    let (world, mut member) = world();
+    let none = world.admin("positionJumps", &["-g", "coupons"]).refused();
+    assert!(none.contains("no jump of group coupons is on record on broker-a at "), "{none}");
+    for (to, force) in [(3, true), (1, true)] {
+        let mut ext = ExtFields::default();
+        ResetOffset {
+            topic: "SCANRECORD".into(),
+            group: "coupons".into(),
+            queue_id: 0,
+            offset: Some(to),
+            force,
+            ..ResetOffset::default()
+        }
+        .encode(&mut ext);
+        let answer = member.ask(request::INVOKE_BROKER_TO_RESET_OFFSET, ext, &[]);
+        assert_eq!(answer.code(), response::SUCCESS, "{answer:?}");
+    }
+    let text = world.admin("positionJumps", &["-g", "coupons", "-t", "SCANRECORD"]).ok();
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().take(8).collect()).collect();
+    assert_eq!(rows[0].join(" "), "#Topic #Broker Name #QID #Cause #From #To #Skipped", "{text}");
+    assert_eq!(rows[1], ["SCANRECORD", "broker-a", "0", "reset", "1", "3", "2", "0"], "{text}");
+    assert_eq!(rows[2], ["SCANRECORD", "broker-a", "0", "reset", "3", "1", "0", "2"], "{text}");
+    let json = world.admin("positionJumps", &["-g", "coupons", "--json"]).json();
+    assert_eq!((&json["jumps"][0]["cause"], &json["jumps"][0]["to"]), (&"reset".into(), &3.into()), "{json}");
 }
 
 #[test]
