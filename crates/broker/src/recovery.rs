@@ -169,7 +169,7 @@ fn open_meta<D: Disk>(
         Ok(Some(meta)) => return Ok(meta),
         // Making the directory was interrupted before anything could follow.
         Ok(None) | Err(MetaError::Damaged) if empty => {}
-        Ok(None) => return Err(MetaError::Damaged.into()),
+        Ok(None) => return Err(MetaError::Missing.into()),
         Err(error) => return Err(error.into()),
     }
     report.fresh = true;

@@ -100,7 +100,13 @@ impl Response {
 impl Client {
     /// Connects to `addr` (host and port); its requests carry headers in the given form.
     pub async fn connect(addr: &str, serialize: Serialize, limit: Duration) -> Result<Self, ClientError> {
-        let failed = |source| ClientError::Connect { addr: addr.to_owned(), source };
+        let failed = |source: io::Error| {
+            let source = match source.kind() {
+                io::ErrorKind::InvalidInput => io::Error::new(source.kind(), "this is not HOST:PORT"),
+                _ => source,
+            };
+            ClientError::Connect { addr: addr.to_owned(), source }
+        };
         let stream = timeout(limit, TcpStream::connect(addr))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))

@@ -173,13 +173,10 @@ impl Loading {
             }
             Some(Known::Ignored(reason)) => self.warn(origin, written, &format!("has no effect: {reason}")),
             None if *dialect == Dialect::Own => {
-                let nearest = nearest(key);
-                self.problems
-                    .push(format!("{origin}: unknown setting {written:?}; did you mean {nearest:?}?"));
+                self.problems.push(format!("{origin}: unknown setting {written:?}{}", did_you_mean(key)));
             }
             None => {
-                let text = format!("is no setting and was skipped; did you mean {}?", nearest(key));
-                self.warn(origin, written, &text);
+                self.warn(origin, written, &format!("is no setting and was skipped{}", did_you_mean(key)));
             }
         }
     }
@@ -191,10 +188,17 @@ impl Loading {
     }
 }
 
-fn nearest(key: &str) -> &'static str {
+/// A question for the setting that was meant; empty if none is near.
+fn did_you_mean(key: &str) -> String {
+    nearest(key).map(|near| format!("; did you mean {near}?")).unwrap_or_default()
+}
+
+/// The setting that a key is a misspelling of: at most a third of its letters are wrong.
+fn nearest(key: &str) -> Option<&'static str> {
     let key = key.to_lowercase();
-    let distance = |known: &&&str| strsim::damerau_levenshtein(&key, &known.to_lowercase());
-    KEYS.iter().min_by_key(distance).expect("there are settings")
+    let distance = |known: &str| strsim::damerau_levenshtein(&key, &known.to_lowercase());
+    let (distance, near) = KEYS.iter().map(|known| (distance(known), *known)).min()?;
+    (distance <= key.len() / 3).then_some(near)
 }
 
 #[cfg(test)]
@@ -325,10 +329,8 @@ mod tests {
     fn an_unknown_key_names_its_line_and_the_nearest_one() {
         let error =
             load("role = \"all\"\n\nbrokerNmae = \"b\"\n", &["flushdisktype=SYNC_FLUSH"]).unwrap_err();
-        assert!(
-            error.contains("s.toml, line 3: unknown setting \"brokerNmae\"; did you mean \"brokerName\"?")
-        );
-        assert!(error.contains("did you mean \"flushDiskType\"?"), "{error}");
+        assert!(error.contains("s.toml, line 3: unknown setting \"brokerNmae\"; did you mean brokerName?"));
+        assert!(error.contains("did you mean flushDiskType?"), "{error}");
         assert!(error.contains("--help-config"));
     }
 

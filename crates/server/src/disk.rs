@@ -210,7 +210,7 @@ pub fn create_dir(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     create_dir(parent)?;
     match fs::create_dir(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(explain(path, error)),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists || !path.is_dir() => Err(explain(path, error)),
         _ => sync_dir(parent),
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn data(error: impl Into<anyhow::Error>) -> anyhow::Error {
             "the disk is full; free space, or choose another disk: --data DIR"
         }
         Some(ErrorKind::NotADirectory | ErrorKind::AlreadyExists) => {
-            "a file is in the way; choose another directory: --data DIR"
+            "a file, or a link to nothing, is in the way; choose another directory: --data DIR"
         }
         _ => return error,
     };

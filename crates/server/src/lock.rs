@@ -20,7 +20,7 @@ pub enum LockError {
         holder: String,
     },
     /// The lock file cannot be made.
-    #[error("{}: {source}", path.display())]
+    #[error("the lock file {}", path.display())]
     Io {
         /// The lock file.
         path: PathBuf,

@@ -10,16 +10,6 @@ use std::time::Duration;
 use crate::run::{self, Outcome};
 use crate::trace::Keep;
 
-/// How the command is used.
-pub const USAGE: &str = "\
-usage: steadfast sim [--seed N [--trace]] | [--seeds A..B | --seeds COUNT [--from A]] [--jobs N] [--lines N]
-  --seed N         run one seed and tell its story if it fails
-  --trace          print every event of it, failed or not
-  --seeds A..B     run the seeds from A up to B, B excluded
-  --seeds COUNT    run so many seeds, from --from (by default 0) on
-  --jobs N         run so many at the same time (by default 1)
-  --lines N        events to print of a seed that fails (by default 60)";
-
 /// What to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -31,52 +21,6 @@ pub struct Options {
     pub trace: bool,
     /// Events to print of a seed that fails.
     pub lines: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { seeds: 0..100, jobs: 1, trace: false, lines: 60 }
-    }
-}
-
-impl Options {
-    /// Reads the arguments after `sim`.
-    pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self::default();
-        let mut from = None;
-        let mut args = args.into_iter();
-        while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
-            match arg.as_str() {
-                "--trace" => options.trace = true,
-                "--seed" => {
-                    let seed = number(&value()?)?;
-                    options.seeds = seed..seed + 1;
-                }
-                "--seeds" => options.seeds = range(&value()?)?,
-                "--from" => from = Some(number(&value()?)?),
-                "--jobs" => options.jobs = number(&value()?)?.clamp(1, 1024) as usize,
-                "--lines" => options.lines = number(&value()?)? as usize,
-                other => return Err(format!("{other} is not an option")),
-            }
-        }
-        if let Some(from) = from {
-            let count = options.seeds.end - options.seeds.start;
-            options.seeds = from..from + count;
-        }
-        Ok(options)
-    }
-}
-
-fn number(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("{text:?} is not a number"))
-}
-
-fn range(text: &str) -> Result<Range<u64>, String> {
-    match text.split_once("..") {
-        Some((from, to)) => Ok(number(from)?..number(to)?),
-        None => Ok(0..number(text)?),
-    }
 }
 
 /// What many seeds came to.
@@ -207,45 +151,13 @@ pub fn report(outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "to run it again: cargo run --release -- sim --seed {seed}\n")
 }
 
-/// The whole command: `args` are those after `sim`. Tells whether all is well.
+/// The whole command. Tells whether all is well.
 pub fn run(
-    args: impl IntoIterator<Item = String>,
+    options: &Options,
     elapsed: &(dyn Fn() -> Duration + Sync),
     out: &mut (dyn Write + Send),
 ) -> io::Result<bool> {
-    let args: Vec<String> = args.into_iter().collect();
-    if args.iter().any(|arg| arg == "-h" || arg == "--help") {
-        writeln!(out, "{USAGE}")?;
-        return Ok(true);
-    }
-    let options = match Options::parse(args) {
-        Ok(options) => options,
-        Err(problem) => {
-            writeln!(out, "{problem}\n{USAGE}")?;
-            return Ok(false);
-        }
-    };
-    let summary = campaign(&options, elapsed, out)?;
+    let summary = campaign(options, elapsed, out)?;
     summary.print(elapsed(), out)?;
     Ok(summary.failed.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(args: &[&str]) -> Result<Options, String> {
-        Options::parse(args.iter().map(|arg| (*arg).to_owned()))
-    }
-
-    #[test]
-    fn arguments() {
-        assert_eq!(parse(&[]), Ok(Options::default()));
-        assert_eq!(parse(&["--seed", "7", "--trace"]).map(|o| (o.seeds, o.trace)), Ok((7..8, true)));
-        assert_eq!(parse(&["--seeds", "3..9"]).map(|o| o.seeds), Ok(3..9));
-        assert_eq!(parse(&["--seeds", "10", "--from", "5"]).map(|o| o.seeds), Ok(5..15));
-        assert!(
-            parse(&["--seed"]).is_err() && parse(&["--seeds", "x"]).is_err() && parse(&["--what"]).is_err()
-        );
-    }
 }

@@ -1,12 +1,13 @@
 //! The one binary: each subcommand is a library of its own.
 
+mod simulate;
+
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use steadfast_cli::admin;
 use steadfast_server::config::{self, File, Sources};
@@ -49,13 +50,7 @@ enum Command {
     Admin(admin::AdminArgs),
     /// Measure a server: load that is read back and checked before a figure counts
     Bench(Box<steadfast_cli::bench::BenchArgs>),
-    /// Try to break a simulated server: crashes, disk faults and clients, all decided by a seed
-    #[command(disable_help_flag = true)]
-    Sim {
-        /// See `steadfast sim --help`
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
+    Sim(simulate::SimArgs),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -125,13 +120,6 @@ impl ServerArgs {
     }
 }
 
-fn simulate(args: Vec<String>) -> anyhow::Result<()> {
-    let start = Instant::now();
-    let all_well = steadfast_sim::cli::run(args, &|| start.elapsed(), &mut std::io::stdout())?;
-    ensure!(all_well, "a seed failed; its story and the command that replays it are above");
-    Ok(())
-}
-
 fn read(path: PathBuf) -> anyhow::Result<File> {
     let text = std::fs::read_to_string(&path);
     let text = text.with_context(|| format!("reading the configuration {}", path.display()))?;
@@ -166,7 +154,7 @@ fn run() -> anyhow::Result<()> {
         Some(Command::Server(args)) => args.run(),
         Some(Command::Admin(args)) => admin::run(args, Cli::command()),
         Some(Command::Bench(args)) => steadfast_cli::bench::run(*args),
-        Some(Command::Sim { args }) => simulate(args),
+        Some(Command::Sim(args)) => args.run(),
     }
 }
 

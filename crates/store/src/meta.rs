@@ -40,8 +40,15 @@ pub enum MetaError {
     #[error("the meta file: {0}")]
     Disk(#[from] io::Error),
     /// Neither slot is valid.
-    #[error("both slots of the meta file are damaged")]
+    #[error(
+        "both slots of its file meta are damaged; restore it from a copy: nothing else says which log this is"
+    )]
     Damaged,
+    /// There is no file, and what it belongs to is there.
+    #[error(
+        "its file meta is missing, but there is a log; restore it from a copy: nothing else says which log this is"
+    )]
+    Missing,
     /// Written by a later version.
     #[error("the data has format version {found}, this server knows {VERSION}; use a newer server")]
     NewerFormat {

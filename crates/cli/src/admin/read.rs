@@ -31,7 +31,7 @@ pub(super) struct PrintMsg {
     /// Encoding of bodies; UTF-8 is the one that is read
     #[arg(short, long = "charsetName", value_name = "CHARSET", value_parser = utf8)]
     charset: Option<String>,
-    /// Only messages with these tags: paid, or \"paid || refunded\"
+    /// Only messages with these tags: paid, or 'paid || refunded'
     #[arg(short = 's', long = "subExpression", value_name = "TAGS", default_value = "*")]
     tags: String,
     #[command(flatten)]
@@ -64,7 +64,7 @@ pub(super) struct PrintMsgByQueue {
     /// Encoding of bodies; UTF-8 is the one that is read
     #[arg(short, long = "charsetName", value_name = "CHARSET", value_parser = utf8)]
     charset: Option<String>,
-    /// Only messages with these tags: paid, or \"paid || refunded\"
+    /// Only messages with these tags: paid, or 'paid || refunded'
     #[arg(short = 's', long = "subExpression", value_name = "TAGS", default_value = "*")]
     tags: String,
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use steadfast_audit::Queue;
 use steadfast_net::client::{Client, Response};
 use steadfast_types::topic;
@@ -89,7 +89,12 @@ impl Target {
 
     /// A new connection to a broker or name server.
     pub(super) async fn connect(&self, addr: &str) -> anyhow::Result<Client> {
-        Ok(Client::connect(addr, self.serialize, self.timeout).await?)
+        let connected =
+            Client::connect(addr, self.serialize, self.timeout).await.map_err(anyhow::Error::from);
+        connected.map_err(|error| {
+            let next = "is the server running? Start one with `steadfast server`, or name yours with --namesrv or --broker";
+            anyhow!("{error:#}; {next}")
+        })
     }
 
     /// Sends a request that must succeed. `fill` writes its fields.

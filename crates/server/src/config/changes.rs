@@ -6,7 +6,7 @@ use std::path::Path;
 use super::known::{self, Known};
 use super::properties;
 use super::table::Config;
-use super::{ConfigError, nearest};
+use super::{ConfigError, did_you_mean};
 
 /// Keys that RocketMQ refuses to change (`configBlackList`).
 const BLACK_LIST: [&str; 2] = ["configBlackList", "brokerConfigPath"];
@@ -70,7 +70,7 @@ fn no_setting(key: &str) -> String {
     match known::find(key) {
         Some(Known::Ignored(reason)) => format!("{key} has no effect: {reason}"),
         Some(Known::Fixed(fixed)) => format!("{key} must be {}: {}", fixed.value, fixed.reason),
-        None => format!("{key} is no setting; did you mean {}?", nearest(key)),
+        None => format!("{key} is no setting{}", did_you_mean(key)),
     }
 }
 

@@ -19,6 +19,53 @@ fn wrong_usage_is_told_from_refusals() {
 }
 
 #[test]
+fn every_subcommand_has_a_page_of_help() {
+    for command in ["server", "admin", "bench", "sim"] {
+        let page = steadfast(&[command, "--help"]).ok();
+        assert!(page.contains(&format!("Usage: steadfast {command}")), "{page}");
+        assert!(!page.contains("\\\""), "text as it is meant to be read: {page}");
+        // `help` prints the short form of the same page.
+        assert!(steadfast(&["help", command]).ok().contains("Options:"), "{command}");
+    }
+}
+
+#[test]
+fn the_simulator_tells_wrong_arguments_from_seeds_that_fail() {
+    for wrong in [
+        &["--what"][..],
+        &["--seed"],
+        &["--seed", "x"],
+        &["--seed", "-1"],
+        &["--seeds", "5..1"],
+        &["--seeds", "0"],
+        &["--jobs", "0"],
+        &["--seed", "1", "--seeds", "2"],
+        &["17"],
+    ] {
+        let output = steadfast(&[&["sim"], wrong].concat());
+        assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{wrong:?}: {}", output.stderr);
+        assert!(output.stderr.starts_with("error: "), "{wrong:?}: {}", output.stderr);
+    }
+    let last = u64::MAX.to_string();
+    for beyond in [&["--seed", &last][..], &["--from", &last, "--seeds", "5"]] {
+        let refused = steadfast(&[&["sim"], beyond].concat()).refused();
+        assert!(refused.contains("the last seed is"), "{refused}");
+    }
+    let one = steadfast(&["sim", "--seeds", "3..4"]).ok();
+    assert!(one.contains("no seed failed"), "{one}");
+}
+
+#[test]
+fn a_measurement_without_a_server_says_how_to_start_one() {
+    let refused = steadfast(&["bench", "--broker", "127.0.0.1:1"]).refused();
+    for part in ["127.0.0.1:1", "refused", "`steadfast server`", "--broker"] {
+        assert!(refused.contains(part), "{part} in {refused}");
+    }
+    let refused = steadfast(&["bench", "--namesrv", "localhost"]).refused();
+    assert!(refused.contains("not HOST:PORT"), "{refused}");
+}
+
+#[test]
 fn a_name_server_that_is_not_there_is_named() {
     let refused = steadfast(&["admin", "topicList", "-n", "127.0.0.1:1"]).refused();
     for part in ["127.0.0.1:1", "refused", "is it running?", "`steadfast server`", "NAMESRV_ADDR"] {

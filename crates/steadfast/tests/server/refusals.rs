@@ -53,14 +53,19 @@ fn an_unknown_setting_names_the_nearest_one() {
     let dir = tempfile::tempdir().unwrap();
     let mut misspelt = command(dir.path());
     set(&mut misspelt, &["brokerNmae=b"]);
-    assert_says(&refusal(&mut misspelt), &["\"brokerNmae\"; did you mean \"brokerName\"?", "--help-config"]);
+    assert_says(&refusal(&mut misspelt), &["\"brokerNmae\"; did you mean brokerName?", "--help-config"]);
+    let mut unknown = command(dir.path());
+    set(&mut unknown, &["foo=1"]);
+    let message = refusal(&mut unknown);
+    assert_says(&message, &["unknown setting \"foo\"", "--help-config"]);
+    assert!(!message.contains("did you mean"), "nothing is near: {message}");
     assert_empty(dir.path());
 
     let files = tempfile::tempdir().unwrap();
     let file = files.path().join("s.toml");
     fs::write(&file, "brokerName = \"b\"\nflushDiskTyp = \"SYNC_FLUSH\"\n").unwrap();
     let message = refusal(command(dir.path()).arg("--config").arg(&file));
-    assert_says(&message, &["s.toml, line 2", "did you mean \"flushDiskType\"?"]);
+    assert_says(&message, &["s.toml, line 2", "did you mean flushDiskType?"]);
     let message = refusal(command(dir.path()).arg("--config").arg(files.path().join("none")));
     assert_says(&message, &["reading the configuration", "none", "No such file"]);
     assert_empty(dir.path());
@@ -87,7 +92,38 @@ fn a_file_in_place_of_the_directory_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    assert_says(&refusal(&mut command(&file)), &["a file is in the way"]);
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(dir.path().join("nowhere"), &link).unwrap();
+    for data in [file.clone(), file.join("below"), link] {
+        let message = refusal(&mut command(&data));
+        assert_says(&message, &[&*data.to_string_lossy(), "in the way", "--data DIR"]);
+        assert_eq!(message.matches("os error").count(), 1, "said once: {message}");
+    }
+}
+
+#[test]
+fn a_link_to_a_directory_is_as_good_as_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(dir.path().join("data"), &link).unwrap();
+    fs::create_dir(dir.path().join("data")).unwrap();
+    let mut server = Server::start(&link, &[]);
+    assert_says(&refusal(&mut command(&dir.path().join("data"))), &["in use by process"]);
+    assert!(server.is_running());
+}
+
+#[test]
+fn data_without_its_meta_file_is_not_served() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(Server::start(dir.path(), &[]).stop().0.code(), Some(0));
+    let meta = dir.path().join("meta");
+    let whole = fs::read(&meta).unwrap();
+    fs::remove_file(&meta).unwrap();
+    assert_says(&refusal(&mut command(dir.path())), &["meta is missing", "restore it from a copy"]);
+    fs::write(&meta, vec![0; whole.len()]).unwrap();
+    assert_says(&refusal(&mut command(dir.path())), &["both slots", "damaged", "restore it from a copy"]);
+    fs::write(&meta, whole).unwrap();
+    Server::start(dir.path(), &[]);
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! The subcommand `sim`: its arguments, and what its end means.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use anyhow::ensure;
+use clap::Args;
+use steadfast_sim::cli::{self, Options};
+
+const EXAMPLES: &str = "\
+Examples:
+  steadfast sim --seeds 100          run so many seeds
+  steadfast sim --seeds 2000 --jobs 2    more of them, two at a time
+  steadfast sim --seed 17            run one seed again and tell its story if it fails";
+
+/// Try to break a simulated server: crashes, disk faults and clients, all decided by a seed
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct SimArgs {
+    /// Run one seed, and tell its story if it fails
+    #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "from"])]
+    seed: Option<u64>,
+    /// Print every event, whether the seed fails or not
+    #[arg(long)]
+    trace: bool,
+    /// Run these seeds: from A up to B, B excluded, or so many of them
+    #[arg(long, value_name = "A..B|COUNT", default_value = "100", value_parser = seeds)]
+    seeds: Range<u64>,
+    /// First seed, with a COUNT
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    from: u64,
+    /// Seeds that run at the same time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: u16,
+    /// Events to print of a seed that fails
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    lines: usize,
+}
+
+impl SimArgs {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let seeds = match self.seed {
+            Some(seed) => after(seed, 0..1)?,
+            None => after(self.from, self.seeds)?,
+        };
+        let options = Options { seeds, jobs: self.jobs.into(), trace: self.trace, lines: self.lines };
+        let start = Instant::now();
+        let all_well = cli::run(&options, &|| start.elapsed(), &mut std::io::stdout())?;
+        ensure!(all_well, "a seed failed; its story and the command that replays it are above");
+        Ok(())
+    }
+}
+
+fn after(from: u64, seeds: Range<u64>) -> anyhow::Result<Range<u64>> {
+    let moved = from.checked_add(seeds.start).zip(from.checked_add(seeds.end));
+    moved.map(|(start, end)| start..end).ok_or_else(|| anyhow::anyhow!("the last seed is {}", u64::MAX - 1))
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is not a number"));
+    let seeds = match text.split_once("..") {
+        Some((from, to)) => number(from)?..number(to)?,
+        None => 0..number(text)?,
+    };
+    if seeds.is_empty() {
+        Err("there is no such seed; write a COUNT or A..B, such as 100 or 5..9".into())
+    } else {
+        Ok(seeds)
+    }
+}
