@@ -263,6 +263,7 @@ impl Broker {
 
     fn disconnected(&mut self, conn: ConnId, out: &mut Out<'_>) {
         self.held.drop_connection(conn, &mut self.state);
+        self.reads.drop_connection(conn);
         self.forget_connection(conn, out);
         self.drop_calls(conn, out);
     }

@@ -2,6 +2,7 @@
 //! from a small pool of threads. A run that is damaged or missing is made again from the stretch of the log it
 //! covers, by the first read that needs it; that read and those after it wait for this.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -28,6 +29,9 @@ const SCAN_UNITS: usize = 16 * 1024;
 /// Most bytes that one lookup by key returns; one message is always returned. Many large messages under one key
 /// would not fit a frame (16 MiB).
 pub const QUERY_BYTES: usize = 8 * 1024 * 1024;
+/// Messages with another key but the same hash that one lookup reads. Chance makes hardly any; who makes them on
+/// purpose must not keep the readers busy with them.
+const OTHER_KEYS: usize = 4096;
 
 /// Why a read did not succeed, before it is put into words for the client.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,8 @@ pub(crate) enum Failure {
     Run(#[from] RunError),
     #[error("index runs are being made again from the log, {done} of {all} are complete")]
     Late { done: usize, all: usize },
+    #[error("more than {OTHER_KEYS} messages have other keys with the same hash; ask for a shorter time")]
+    Collisions,
     #[error("the index run that begins at log offset {0} cannot be made again: {1}")]
     Rebuild(LogOffset, String),
 }
@@ -302,8 +308,8 @@ impl<D: Disk> Reader<D> {
         recent: Vec<KeyEntry>,
         late: &dyn Fn() -> bool,
     ) -> Result<ReadResult, Failure> {
-        let mut records = Vec::new();
-        let mut full = self.collect(wanted, recent.into_iter(), &mut records)?;
+        let mut found = Found::default();
+        let mut full = self.collect(wanted, &recent, &mut found)?;
         let hash = key_hash(&wanted.topic, &wanted.key);
         let slots = self.slots();
         for (done, slot) in slots.iter().rev().enumerate() {
@@ -314,12 +320,12 @@ impl<D: Disk> Reader<D> {
                 return Err(Failure::Late { done, all: slots.len() });
             }
             let run = self.run_of(slot)?;
-            let candidates = self.checked(slot, &run, |run| run.candidates(hash))?;
-            let fenced = self.fenced_candidates(hash, &wanted.topic, &slot.covers);
-            let candidates = candidates.into_iter().rev().chain(fenced);
-            full = self.collect(wanted, candidates, &mut records)?;
+            let mut candidates = self.checked(slot, &run, |run| run.candidates(hash))?;
+            candidates.extend(self.fenced_candidates(hash, &wanted.topic, &slot.covers));
+            candidates.sort_unstable_by_key(|entry| Reverse(entry.log_offset));
+            full = self.collect(wanted, &candidates, &mut found)?;
         }
-        Ok(ReadResult::Messages { records, next: QueueOffset::ZERO })
+        Ok(ReadResult::Messages { records: found.records, next: QueueOffset::ZERO })
     }
 
     /// Whether a message was damaged when its run was made again: its tag is not known.
@@ -336,37 +342,51 @@ impl<D: Disk> Reader<D> {
             .collect()
     }
 
-    /// Keeps the candidates that really have the key: a hash is only a hint, and none of the hits that count
-    /// may be another key's. Tells whether the answer is full.
-    fn collect(
-        &self,
-        wanted: &Wanted,
-        candidates: impl Iterator<Item = KeyEntry>,
-        records: &mut Vec<Bytes>,
-    ) -> Result<bool, Failure> {
-        let mut bytes: usize = records.iter().map(Bytes::len).sum();
-        for entry in candidates {
-            if records.len() >= wanted.max_messages {
+    /// How many of the candidates, newest first, were stored after the wanted time. Store times have the order of the
+    /// log, so the records of a few tell. What cannot be read does not count as newer: it is named then.
+    fn too_new(&self, wanted: &Wanted, candidates: &[KeyEntry]) -> usize {
+        let is_newer = |entry: &KeyEntry| {
+            let unit = Unit { log_offset: entry.log_offset, size: entry.size, tag: 0, crc: entry.crc };
+            self.store_time(&unit, wanted.committed).is_ok_and(|time| time >= wanted.stored.end)
+        };
+        // Most lookups end now: the first one is not newer then.
+        let (mut low, mut high, mut probe) = (0, candidates.len(), 0);
+        while low < high {
+            if is_newer(&candidates[probe]) {
+                low = probe + 1;
+            } else {
+                high = probe;
+            }
+            probe = low + (high - low) / 2;
+        }
+        low
+    }
+
+    /// Keeps the candidates, newest first, that really have the key: a hash is only a hint, and none of the hits that
+    /// count may be another key's. Tells whether nothing older counts.
+    fn collect(&self, wanted: &Wanted, candidates: &[KeyEntry], found: &mut Found) -> Result<bool, Failure> {
+        for entry in &candidates[self.too_new(wanted, candidates)..] {
+            if found.records.len() >= wanted.max_messages {
                 break;
             }
-            let KeyEntry { log_offset, size, crc, .. } = entry;
+            let KeyEntry { log_offset, size, crc, .. } = *entry;
             let unit = Unit { log_offset, size, tag: 0, crc };
-            let found = match self.log.records(&[unit], usize::MAX, wanted.committed) {
+            let records = match self.log.records(&[unit], usize::MAX, wanted.committed) {
                 // Its file is missing or ends early, though the message was committed.
                 Err(ReadError::NotFound { .. }) => return Err(ReadError::Damaged { log_offset, size }.into()),
-                found => found?,
+                records => records?,
             };
-            for record in found {
-                if wanted.accepts(&record) {
-                    if !records.is_empty() && bytes + record.len() > QUERY_BYTES {
-                        return Ok(true);
-                    }
-                    bytes += record.len();
-                    records.push(record);
+            for record in records {
+                match wanted.judge(&record) {
+                    Judged::TooOld => return Ok(true),
+                    Judged::Other if found.others == OTHER_KEYS => return Err(Failure::Collisions),
+                    Judged::Other => found.others += 1,
+                    Judged::Hit if !found.takes(&record) => return Ok(true),
+                    Judged::Hit => found.push(record),
                 }
             }
         }
-        Ok(records.len() >= wanted.max_messages)
+        Ok(found.records.len() >= wanted.max_messages)
     }
 
     fn store_time(&self, unit: &Unit, committed: LogOffset) -> Result<Timestamp, Failure> {
@@ -430,11 +450,44 @@ struct Wanted {
     committed: LogOffset,
 }
 
+/// What a candidate of a lookup turned out to be.
+enum Judged {
+    Hit,
+    /// Another key's, or stored after the wanted time.
+    Other,
+    /// Stored before the wanted time, and so is all that is older.
+    TooOld,
+}
+
 impl Wanted {
-    fn accepts(&self, record: &[u8]) -> bool {
-        let Ok(message) = StoredMessage::decode_verified(record) else { return false };
-        message.topic == self.topic
+    fn judge(&self, record: &[u8]) -> Judged {
+        let Ok(message) = StoredMessage::decode_verified(record) else { return Judged::Other };
+        if message.stamp.store_time < self.stored.start {
+            return Judged::TooOld;
+        }
+        let is_hit = message.topic == self.topic
             && self.stored.contains(&message.stamp.store_time)
-            && Lookup::parse(message.properties).lookup_keys().any(|key| key == self.key)
+            && Lookup::parse(message.properties).lookup_keys().any(|key| key == self.key);
+        if is_hit { Judged::Hit } else { Judged::Other }
+    }
+}
+
+/// What a lookup has found so far.
+#[derive(Default)]
+struct Found {
+    records: Vec<Bytes>,
+    bytes: usize,
+    /// Candidates that were none.
+    others: usize,
+}
+
+impl Found {
+    fn takes(&self, record: &Bytes) -> bool {
+        self.records.is_empty() || self.bytes + record.len() <= QUERY_BYTES
+    }
+
+    fn push(&mut self, record: Bytes) {
+        self.bytes += record.len();
+        self.records.push(record);
     }
 }

@@ -66,12 +66,12 @@ impl RecentKeys {
 
     /// Entries with this hash, newest first.
     pub(crate) fn candidates(&self, hash: u64) -> Vec<KeyEntry> {
-        let mut found: Vec<KeyEntry> = self.open.iter().filter(|e| e.hash == hash).copied().collect();
-        for chunk in &self.chunks {
+        let mut found: Vec<KeyEntry> = self.open.iter().rev().filter(|e| e.hash == hash).copied().collect();
+        for chunk in self.chunks.iter().rev() {
             let from = chunk.partition_point(|e| e.hash < hash);
-            found.extend(chunk[from..].iter().take_while(|e| e.hash == hash));
+            let to = chunk.partition_point(|e| e.hash <= hash);
+            found.extend(chunk[from..to].iter().rev());
         }
-        found.sort_unstable_by_key(|e| std::cmp::Reverse(e.log_offset));
         found
     }
 

@@ -5,6 +5,7 @@ mod node;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use node::{Node, pull_header, send_header};
+use steadfast_broker::io::Input;
 use steadfast_wire::body::{HeartbeatData, ProducerData};
 use steadfast_wire::code::{request, response};
 use steadfast_wire::header::Header;
@@ -108,4 +109,52 @@ fn a_pull_that_nobody_waits_for_is_not_held() {
     node.request(1, pull_header("T", 0, 1, 10_000), Bytes::new());
     assert_ne!(node.broker.deadline(), held, "one that is waited for is held");
     node.request(1, send_header("T", 0, ""), Bytes::from_static(b"second"));
+}
+
+/// Each search may hold megabytes of what is known of its key, and keeps a reader busy that consumers wait for.
+#[test]
+fn of_many_searches_only_a_few_are_under_way() {
+    let mut node = Node::new();
+    for _ in 0..10 {
+        node.send("T", 0, "body", "KEYS\u{1}k\u{2}");
+    }
+    node.hold_reads = true;
+    let mut query = Header::request(request::QUERY_MESSAGE, 0);
+    let wanted = headers::QueryMessage {
+        topic: "T".into(),
+        key: "k".into(),
+        max_num: 64,
+        end_timestamp: i64::MAX,
+        ..headers::QueryMessage::default()
+    };
+    wanted.encode(&mut query.ext);
+    let mut search = Header::request(request::SEARCH_OFFSET_BY_TIMESTAMP, 0);
+    let place = headers::SearchOffset { topic: "T".into(), timestamp: 5, ..headers::SearchOffset::default() };
+    place.encode(&mut search.ext);
+    let patient: Vec<i32> = (0..50)
+        .flat_map(|_| [&query, &search].map(|header| node.request(1, header.clone(), Bytes::new())))
+        .collect();
+    assert_eq!(node.held_reads.len(), 4);
+    assert_eq!(node.pull("T", 0, 0).bodies().len(), 10, "a consumer does not wait for them");
+    // Another client asks for the rest of what may wait, and for more.
+    let mut refused = 0;
+    for _ in 0..5_000 {
+        let opaque = node.request(3, query.clone(), Bytes::new());
+        refused += usize::from(
+            node.answers
+                .last()
+                .is_some_and(|answer| answer.opaque == opaque && answer.code == response::SYSTEM_BUSY),
+        );
+    }
+    assert_eq!(refused, 5_000 - (4_096 - 96));
+    node.input(Input::Disconnected(3));
+    while !node.held_reads.is_empty() {
+        assert!(node.held_reads.len() <= 4);
+        node.release_read();
+    }
+    for opaque in patient {
+        assert_eq!(node.answer_to(opaque).unwrap().code, response::SUCCESS);
+    }
+    let served = node.answers.iter().filter(|answer| answer.code == response::SUCCESS);
+    assert_eq!(served.count(), 10 + 1 + 100, "nobody is served who is gone");
 }

@@ -3,7 +3,8 @@
 
 mod node;
 
-use node::Node;
+use node::{MemDisk, Node};
+use steadfast_broker::Options;
 use steadfast_wire::code::response;
 
 fn fill(node: &mut Node, messages: usize) {
@@ -95,6 +96,61 @@ fn a_lookup_that_cannot_be_completed_in_time_says_so() {
     assert!(answer.remark.contains("complete"), "the bound: {}", answer.remark);
     node.late = false;
     assert_eq!(node.query("T", "key0").bodies(), ["body 0"]);
+}
+
+/// A key of many messages: a lookup within a time reads those of that time, wherever in the log it is.
+#[test]
+fn a_lookup_within_a_time_reads_hardly_more_than_it_returns() {
+    const MESSAGES: u64 = 1_500;
+    let options = Options { checkpoint_messages: 400, read_cache_bytes: 0, ..node::options() };
+    let mut node = Node::open(MemDisk::default(), options);
+    let padding = "x".repeat(16 << 10);
+    for i in 0..MESSAGES {
+        if i % 20 == 0 {
+            node.make_space();
+        }
+        node.ticks += 10;
+        node.send("T", 0, &format!("{i} {padding}"), "KEYS\u{1}shared\u{2}");
+    }
+    assert_eq!(runs(&node).len(), 3);
+    let stored = |i: u64| (node.wall + 10 * (i + 1)) as i64;
+    let windows = [0, 399, 400, 700, 1_199, 1_200, 1_499].map(|i| (i, stored(i)));
+    for (i, time) in windows {
+        // All of them are 24 MB in chunks of 512 KiB; a lookup through all would read each.
+        node.disk.stop_after(50);
+        let found = node.query_within("T", "shared", time, time).bodies();
+        node.disk.stop_after(-1);
+        let numbers: Vec<_> = found.iter().map(|body| body.split(' ').next().unwrap()).collect();
+        assert_eq!(numbers, [i.to_string()]);
+    }
+    for (from, to) in [(0, 1), (i64::MAX - 1, i64::MAX), (windows[6].1 + 1, i64::MAX), (i64::MIN, -1)] {
+        assert_eq!(
+            node.query_within("T", "shared", from, to).code,
+            response::QUERY_NOT_FOUND,
+            "{from}..{to}"
+        );
+    }
+    let newest = node.query_within("T", "shared", i64::MIN, i64::MAX).bodies();
+    assert_eq!(newest.len(), 64);
+    assert!(newest[0].starts_with("1499 ") && newest[63].starts_with("1436 "));
+}
+
+/// Damage within the time that is asked for is named; outside it does not matter.
+#[test]
+fn a_damaged_message_fails_the_lookups_of_its_time() {
+    let mut node = Node::new();
+    for i in 0..100 {
+        node.ticks += 10;
+        node.send("T", 0, &format!("body {i}."), "KEYS\u{1}shared\u{2}");
+    }
+    let path = "log/00000000000000000000";
+    let at = node.disk.get(path).windows(8).position(|w| w == b"body 50.").unwrap();
+    let mut node = node.restart();
+    node.disk.flip(path, at);
+    let stored = |i: i64| 1_000_000 + 10 * (i + 1);
+    assert_eq!(node.query_within("T", "shared", stored(50), stored(50)).code, response::SYSTEM_ERROR);
+    assert_eq!(node.query_within("T", "shared", stored(60), stored(61)).bodies(), ["body 61.", "body 60."]);
+    assert_eq!(node.query_within("T", "shared", stored(10), stored(11)).bodies(), ["body 11.", "body 10."]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use tokio::select;
 
 use crate::connection::Connection;
 use crate::server::{Activity, Handler};
+use crate::unfinished::Unfinished;
 
 /// Room for a read: starts small, since most connections are quiet, and grows with what arrives.
 const ROOM_MIN: usize = 4 * 1024;
@@ -47,21 +48,23 @@ pub(crate) enum ReadError {
 pub(crate) async fn run<H: Handler>(
     mut socket: OwnedReadHalf,
     conn: &Arc<Connection>,
-    activity: &Activity,
+    (activity, unfinished): (&Activity, &Unfinished),
     handler: &H,
 ) -> Result<(), ReadError> {
     let mut buf = BytesMut::new();
     let mut frames = Vec::new();
     let mut room = ROOM_MIN;
     let mut is_first = true;
+    let mut held = 0;
     let mut closing = pin!(conn.closing.notified());
     loop {
         make_room(&mut buf, room);
         let spare = buf.capacity() - buf.len();
         let read = select! {
+            // In this order, or who sends without a pause could not be told to go.
             biased;
-            read = socket.read_buf(&mut buf) => read?,
             () = &mut closing => return Ok(()),
+            read = socket.read_buf(&mut buf) => read?,
         };
         if read == 0 {
             return Ok(());
@@ -72,6 +75,11 @@ pub(crate) async fn run<H: Handler>(
             is_first = buf.len() < PROTOCOL_MARK;
         }
         let split = split_all(&mut buf, &mut frames);
+        let holds = if buf.is_empty() { 0 } else { buf.capacity() };
+        if holds != held {
+            unfinished.hold(conn, holds, !frames.is_empty());
+            held = holds;
+        }
         if !frames.is_empty() {
             activity.touch();
             handler.frames(conn, &mut frames);

@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use steadfast_types::limits;
 use steadfast_wire::frame::Frame;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::connection::{ConnId, Connection};
 use crate::read;
+use crate::unfinished::Unfinished;
 
 /// What is done with the frames of all connections of a port. Called on the runtime's threads: must not block.
 pub trait Handler: Send + Sync + 'static {
@@ -39,6 +41,8 @@ pub struct Limits {
     pub unanswered_bytes: usize,
     /// Most bytes that wait to be read by a client before it is disconnected.
     pub out_bytes: usize,
+    /// Most bytes that unfinished frames of all connections hold; the oldest frame's connection is closed then.
+    pub unfinished_bytes: usize,
 }
 
 impl Default for Limits {
@@ -50,6 +54,7 @@ impl Default for Limits {
             unanswered: 8192,
             unanswered_bytes: 32 * 1024 * 1024,
             out_bytes: 64 * 1024 * 1024,
+            unfinished_bytes: limits::UNFINISHED_FRAMES,
         }
     }
 }
@@ -64,6 +69,7 @@ struct Shared {
     limits: Limits,
     started: Instant,
     peers: Mutex<BTreeMap<ConnId, Peer>>,
+    unfinished: Unfinished,
 }
 
 struct Peer {
@@ -90,7 +96,12 @@ impl Activity {
 impl Server {
     /// Serves `listener` on the current runtime.
     pub fn start<H: Handler>(listener: TcpListener, limits: Limits, handler: Arc<H>) -> Self {
-        let shared = Arc::new(Shared { limits, started: Instant::now(), peers: Mutex::default() });
+        let shared = Arc::new(Shared {
+            limits,
+            started: Instant::now(),
+            peers: Mutex::default(),
+            unfinished: Unfinished::new(limits.unfinished_bytes),
+        });
         let accept = tokio::spawn(accept(Arc::clone(&shared), listener, handler));
         let sweep = tokio::spawn(sweep(Arc::clone(&shared)));
         Server { shared, tasks: [accept, sweep] }
@@ -158,7 +169,8 @@ fn open<H: Handler>(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, h
     let (shared, handler) = (Arc::clone(shared), Arc::clone(handler));
     handler.opened(&conn);
     tokio::spawn(async move {
-        let ended = read::run(reading, &conn, &activity, handler.as_ref()).await;
+        let ended = read::run(reading, &conn, (&activity, &shared.unfinished), handler.as_ref()).await;
+        shared.unfinished.forget(conn.id());
         report(peer, ended);
         conn.close();
         shared.peers().remove(&conn.id());

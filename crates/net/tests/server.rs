@@ -224,6 +224,35 @@ fn a_silent_connection_is_closed() {
     assert_ended(&mut socket);
 }
 
+/// Each is small enough for a connection of its own; together they would take all memory.
+#[test]
+fn of_too_many_unfinished_frames_the_oldest_ends() {
+    let fixture = Fixture::start(Limits { unfinished_bytes: 8 << 20, ..Limits::default() });
+    let body = vec![7; 1 << 20];
+    let half = &request(1, &body)[..body.len() / 2];
+    let mut sockets: Vec<_> = (0..40)
+        .map(|i| {
+            let mut socket = fixture.connect();
+            socket.write_all(half).expect("a write");
+            // Half a MiB may take up to a whole one.
+            if i >= 16 {
+                fixture.closed();
+            }
+            socket
+        })
+        .collect();
+    assert_ended(&mut sockets[0]);
+    let last = sockets.last_mut().expect("sockets");
+    last.write_all(&request(1, &body)[body.len() / 2..]).expect("a write");
+    let whole = loop {
+        match fixture.events.recv_timeout(PATIENCE).expect("a frame") {
+            Event::Frames(_, frames) => break frames,
+            Event::Closed(_) => {}
+        }
+    };
+    assert_eq!(whole[0].body.len(), body.len(), "the newest goes on");
+}
+
 #[test]
 fn what_is_not_the_protocol_is_cut_off() {
     let fixture = Fixture::start(Limits::default());

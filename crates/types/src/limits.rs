@@ -12,6 +12,9 @@ pub const GROUP_LEN: usize = 255;
 pub const NAME_LEN: usize = 1024;
 /// Most producer and consumer groups that one heartbeat names.
 pub const HEARTBEAT_GROUPS: usize = 4096;
+/// Most bytes that unfinished frames of all connections of a port hold. A frame has 16 MiB at most, and takes up to twice
+/// what has come of it.
+pub const UNFINISHED_FRAMES: usize = 256 * 1024 * 1024;
 /// Largest message body by default (`maxMessageSize`), in bytes.
 pub const BODY_LEN: usize = 4 * 1024 * 1024;
 /// Longest encoded properties string: its length is stored in a signed 16-bit field.

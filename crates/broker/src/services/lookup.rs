@@ -14,7 +14,7 @@ use super::reads::ReadPurpose;
 use crate::broker::{Broker, Out, reply};
 use crate::io::{Now, Origin, ReadJob, ReadResult};
 use crate::reply::{Reply, ReplyHeader};
-use crate::request::{QueryRequest, RelayRequest};
+use crate::request::{QueryRequest, RelayRequest, Request};
 
 /// What a read by log offset came to.
 pub(super) enum Viewed {
@@ -33,6 +33,9 @@ impl Broker {
     pub(super) fn query_message(&mut self, origin: Origin, query: QueryRequest, out: &mut Out<'_>) -> Answer {
         if self.state.topics.get(&query.topic).is_none() {
             return Err(super::no_topic(&query.topic));
+        }
+        if !self.reads.has_turn() {
+            return self.reads.wait(origin, Request::QueryMessage(query));
         }
         let job = ReadJob::Query {
             topic: query.topic.clone(),

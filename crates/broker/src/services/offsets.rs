@@ -8,7 +8,7 @@ use super::reads::ReadPurpose;
 use crate::broker::{Broker, Out, reply};
 use crate::io::{Origin, ReadJob, ReadResult};
 use crate::reply::{Reply, ReplyHeader};
-use crate::request::QueueRef;
+use crate::request::{QueueRef, Request};
 use crate::state::Queue;
 
 impl Broker {
@@ -33,6 +33,9 @@ impl Broker {
         let found = self.known_queue(queue)?;
         if found.min == found.end {
             return Ok(Some(offset(found.end.get())));
+        }
+        if !self.reads.has_turn() {
+            return self.reads.wait(origin, Request::SearchOffset { queue: queue.clone(), time, upper });
         }
         let job = self.search_job(found, time, upper);
         self.read(ReadPurpose::Search { origin }, job, out);

@@ -1,14 +1,23 @@
 //! Reads that the disk is asked for, and what each was for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use steadfast_types::{QueueId, QueueOffset};
 use steadfast_wire::body::{ConsumeQueue, MessageQueue};
+use steadfast_wire::code::response;
 
+use super::Answer;
 use super::measuring::AgeOf;
 use crate::broker::{Broker, Out};
-use crate::io::{Effect, Now, Origin, ReadJob, ReadResult};
-use crate::request::{PullRequest, QueryRequest, RelayRequest, SendBackRequest};
+use crate::io::{ConnId, Effect, Now, Origin, ReadJob, ReadResult};
+use crate::reply::Reply;
+use crate::request::{PullRequest, QueryRequest, RelayRequest, Request, SendBackRequest};
+
+/// Searches that are under way at most. Each holds what is known of its key or queue and is in no index run, which may
+/// be megabytes, and keeps a reader busy that others wait for.
+const SEARCHES: usize = 4;
+/// Searches that wait for their turn at most.
+const SEARCHES_WAITING: usize = 4096;
 
 /// What a read is for.
 #[derive(Debug)]
@@ -43,6 +52,10 @@ pub(crate) enum ReadPurpose {
 pub(crate) struct ReadsUnderWay {
     next: u64,
     by_number: BTreeMap<u64, ReadPurpose>,
+    /// How many of them are searches.
+    searches: usize,
+    /// Searches that wait until others are done.
+    waiting: VecDeque<(Origin, Request)>,
 }
 
 impl ReadsUnderWay {
@@ -50,19 +63,53 @@ impl ReadsUnderWay {
     pub(super) fn len(&self) -> usize {
         self.by_number.len()
     }
+
+    /// Whether a search may begin now.
+    pub(super) fn has_turn(&self) -> bool {
+        self.searches < SEARCHES
+    }
+
+    /// Keeps a search until it is its turn.
+    pub(super) fn wait(&mut self, origin: Origin, search: Request) -> Answer {
+        if self.waiting.len() >= SEARCHES_WAITING {
+            let remark = format!("{SEARCHES_WAITING} lookups and searches are waiting already; ask again");
+            return Err(Reply::error(response::SYSTEM_BUSY, remark));
+        }
+        self.waiting.push_back((origin, search));
+        Ok(None)
+    }
+
+    /// Nobody waits for the answers to this connection any more.
+    pub(crate) fn drop_connection(&mut self, conn: ConnId) {
+        self.waiting.retain(|(origin, _)| origin.conn != conn);
+    }
+}
+
+impl ReadPurpose {
+    fn is_search(&self) -> bool {
+        matches!(self, ReadPurpose::Query { .. } | ReadPurpose::Search { .. })
+    }
 }
 
 impl Broker {
     pub(super) fn read(&mut self, purpose: ReadPurpose, job: ReadJob, out: &mut Out<'_>) {
         let number = self.reads.next;
         self.reads.next += 1;
+        self.reads.searches += usize::from(purpose.is_search());
         self.reads.by_number.insert(number, purpose);
         out(Effect::Read(number, job));
     }
 
     /// A read is done.
     pub(crate) fn read_done(&mut self, now: Now, number: u64, result: ReadResult, out: &mut Out<'_>) {
-        match self.reads.by_number.remove(&number) {
+        let purpose = self.reads.by_number.remove(&number);
+        self.reads.searches -= usize::from(purpose.as_ref().is_some_and(ReadPurpose::is_search));
+        while self.reads.has_turn()
+            && let Some((origin, search)) = self.reads.waiting.pop_front()
+        {
+            self.request(now, origin, search, out);
+        }
+        match purpose {
             None => {}
             Some(ReadPurpose::Pull { origin, pull, offsets }) => {
                 self.pull_read_done(origin, &pull, &offsets, result, out);

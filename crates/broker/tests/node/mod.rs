@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 
 use bytes::{Bytes, BytesMut};
-use steadfast_broker::io::{Call, Effect, Input, Now, Origin};
+use steadfast_broker::io::{Call, Effect, Input, Now, Origin, ReadJob};
 use steadfast_broker::measures::Measures;
 use steadfast_broker::reader::Reader;
 use steadfast_broker::recovery::{self, GroupWriter, Opened};
@@ -109,6 +109,9 @@ pub(crate) struct Node {
     /// Writes are kept instead of made.
     pub(crate) hold_writes: bool,
     held: Vec<Write>,
+    /// Reads are kept instead of made.
+    pub(crate) hold_reads: bool,
+    pub(crate) held_reads: Vec<(u64, ReadJob)>,
     pub(crate) answers: Vec<Answer>,
     /// Requests to clients, by connection.
     pub(crate) calls: Vec<(u64, Call)>,
@@ -169,6 +172,8 @@ impl Node {
             opaque: 0,
             hold_writes: false,
             held: Vec::new(),
+            hold_reads: false,
+            held_reads: Vec::new(),
             answers: Vec::new(),
             calls: Vec::new(),
             registered: Vec::new(),
@@ -231,6 +236,10 @@ impl Node {
                 None
             }
             Effect::Write(write) => Some(self.make(&write)),
+            Effect::Read(number, job) if self.hold_reads => {
+                self.held_reads.push((number, job));
+                None
+            }
             Effect::Read(number, job) => {
                 let late = self.late;
                 Some(Input::ReadDone(number, self.reader.perform(job, &|| late)))
@@ -304,6 +313,13 @@ impl Node {
         }
     }
 
+    /// Makes the oldest read that was kept.
+    pub(crate) fn release_read(&mut self) {
+        let (number, job) = self.held_reads.remove(0);
+        let done = self.reader.perform(job, &|| false);
+        self.input(Input::ReadDone(number, done));
+    }
+
     /// Makes the writes that were kept, and the process dies before it hears of it.
     pub(crate) fn die_after_writes(mut self) -> Self {
         for write in std::mem::take(&mut self.held) {
@@ -364,12 +380,18 @@ impl Node {
     }
 
     pub(crate) fn query(&mut self, topic: &str, key: &str) -> Answer {
+        self.query_within(topic, key, 0, i64::MAX)
+    }
+
+    /// A lookup of what was stored in a time.
+    pub(crate) fn query_within(&mut self, topic: &str, key: &str, begin: i64, end: i64) -> Answer {
         let mut header = Header::request(code::QUERY_MESSAGE, 0);
         let query = headers::QueryMessage {
             topic: topic.into(),
             key: key.into(),
             max_num: 64,
-            end_timestamp: i64::MAX,
+            begin_timestamp: begin,
+            end_timestamp: end,
             ..headers::QueryMessage::default()
         };
         query.encode(&mut header.ext);

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use steadfast_types::limits::UNFINISHED_FRAMES;
 use steadfast_wire::code::response;
 use steadfast_wire::header::ExtFields;
 
@@ -51,6 +52,30 @@ fn attack(addr: SocketAddr) {
         let mut client = Client::connect(addr);
         client.raw(&UNFINISHED);
     }
+}
+
+/// Not announced but really sent: 200 clients leave 4 MiB of a frame each, which no limit of one client forbids.
+#[test]
+fn frames_that_are_never_finished_take_a_bounded_part_of_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    for addr in [server.broker(), server.namesrv()] {
+        let before = server.memory();
+        let part = [&UNFINISHED[..], &[b' '; 4 << 20]].concat();
+        let unfinished: Vec<_> = (0..200)
+            .map(|_| {
+                let mut client = Client::connect(addr);
+                client.raw(&part);
+                client
+            })
+            .collect();
+        assert_eq!(Client::connect(server.broker()).send("t", &[7; 1 << 20]).code(), 0, "others are served");
+        assert!(Client::connect(server.namesrv()).route("t").is_some());
+        let grown = server.memory().saturating_sub(before);
+        assert!(grown < UNFINISHED_FRAMES + (64 << 20), "grown by {grown} bytes");
+        drop(unfinished);
+    }
+    assert!(server.log().contains("unfinished frames of"), "{}", server.log());
 }
 
 #[test]
