@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use steadfast_types::limits;
 use steadfast_wire::body::{BrokerData, ClusterInfo, DataVersion, QueueData, TopicConfig, TopicRouteData};
 
 /// A connection, numbered by the shell; never reused.
@@ -69,6 +70,21 @@ pub enum Rejected {
         /// The state version that was offered.
         offered: i64,
     },
+    /// The table is full.
+    #[error(
+        "the name server would know {count} {what}, the limit is {limit}; unregister what is not there any more"
+    )]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there would be.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A name is longer than any that RocketMQ allows.
+    #[error("a name of {0} bytes is no name of a topic, a broker or a cluster; the limit is {max}", max = limits::NAME_LEN)]
+    LongName(usize),
     /// One topic changed at a broker whose other topics are not known.
     #[error("broker {broker} has not registered: its first registration must name all of its topics")]
     Incomplete {
@@ -160,8 +176,31 @@ impl RouteTable {
         if is_new && !complete && registration.topics.len() == 1 {
             return Err(Rejected::Incomplete { broker: broker_name.clone() });
         }
+        if !complete {
+            self.check_room(&registration, is_new)?;
+        }
         self.brokers.entry(broker_name.clone()).or_default().take(now, registration, complete);
         Ok(())
+    }
+
+    /// Anybody may register, so what is known stays bounded.
+    fn check_room(&self, registration: &Registration, is_new: bool) -> Result<(), Rejected> {
+        let Registration { cluster, broker_name, addr, ha_addr, topics, .. } = registration;
+        let names = [cluster, broker_name, addr, ha_addr].into_iter().chain(topics.keys());
+        if let Some(long) = names.map(String::len).find(|len| *len > limits::NAME_LEN) {
+            return Err(Rejected::LongName(long));
+        }
+        let within = |what, count, limit| match count <= limit {
+            true => Ok(()),
+            false => Err(Rejected::TooMany { what, count, limit }),
+        };
+        let replicas = self.brokers.values().map(|broker| broker.replicas.len()).sum::<usize>();
+        within("brokers", replicas + usize::from(is_new), limits::NAMESRV_BROKERS)?;
+        let has =
+            |topic: &String| self.brokers.get(broker_name).is_some_and(|b| b.topics.contains_key(topic));
+        let added = topics.keys().filter(|topic| !has(topic)).count();
+        let known = self.brokers.values().map(|broker| broker.topics.len()).sum::<usize>();
+        if added == 0 { Ok(()) } else { within("topics", known + added, limits::NAMESRV_TOPICS) }
     }
 
     /// Forgets one replica.

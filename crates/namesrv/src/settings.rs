@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
+use steadfast_types::limits;
 use steadfast_wire::body::{Body, BodyError, KvConfigs};
 
 /// Keeps the settings: a file in a server, nothing in most tests.
@@ -46,6 +47,13 @@ impl Settings {
     pub(crate) fn put(&mut self, namespace: &str, key: &str, value: &str) -> Result<(), String> {
         let mut changed = self.namespaces.clone();
         changed.entry(namespace.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
+        let bytes = size(&changed);
+        if bytes > limits::NAMESRV_KV && bytes > size(&self.namespaces) {
+            return Err(format!(
+                "the settings would have {bytes} bytes, the limit is {}; delete some first",
+                limits::NAMESRV_KV
+            ));
+        }
         self.change(changed)
     }
 
@@ -70,4 +78,10 @@ impl Settings {
         self.namespaces = document.config_table;
         Ok(())
     }
+}
+
+/// Bytes of names, keys and values.
+fn size(namespaces: &BTreeMap<String, Table>) -> usize {
+    let of_table = |table: &Table| table.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+    namespaces.iter().map(|(name, table)| name.len() + of_table(table)).sum()
 }

@@ -390,3 +390,55 @@ fn an_unknown_code_is_not_supported() {
     assert_eq!(answer.header.code, response::REQUEST_CODE_NOT_SUPPORTED);
     assert!(remark(&answer).contains("request type 4711"), "{answer:?}");
 }
+
+/// Anybody may register brokers and put settings: what a name server keeps of them is bounded.
+#[test]
+fn strangers_cannot_fill_its_memory() {
+    let mut server = Namesrv::new();
+    assert_eq!(register(&mut server, 0, CONN, &[], &body(&["orders", "TBW102"], 0)).header.code, 0);
+
+    let of_broker = |number: usize, count: usize| {
+        let names: Vec<String> = (0..count).map(|topic| format!("{topic}-{number}")).collect();
+        body(&names.iter().map(String::as_str).collect::<Vec<_>>(), 0)
+    };
+    let as_broker = |server: &mut Namesrv, name: &str, body: &[u8]| {
+        let mut header = Header::request(request::REGISTER_BROKER, 42);
+        header.ext = fields(&[("brokerName", "")]).into_iter().collect();
+        header.ext.push("brokerName", name.to_owned());
+        header.ext.push("brokerAddr", name.to_owned());
+        server.handle(0, CONN, &header.into_owned(), body)
+    };
+    let full = (0..100).find_map(|number| {
+        let answer = as_broker(&mut server, &format!("topics-{number}"), &of_broker(number, 50_000));
+        (answer.header.code != response::SUCCESS).then_some((number, answer))
+    });
+    let (brokers, refused) = full.expect("topics are bounded");
+    assert_eq!(brokers, 19);
+    assert!(remark(&refused).contains("topics, the limit is 1000000"), "{refused:?}");
+
+    let refused = (0..10_000).find_map(|number| {
+        let answer = as_broker(&mut server, &format!("b{number}"), &body(&[], 0));
+        (answer.header.code != response::SUCCESS).then_some(answer)
+    });
+    assert!(remark(&refused.expect("brokers are bounded")).contains("brokers, the limit is 4096"));
+    let refused = as_broker(&mut server, &"n".repeat(1_025), &body(&[], 0));
+    assert!(remark(&refused).contains("1025 bytes is no name"), "{refused:?}");
+
+    let value: &'static str = "v".repeat(1 << 20).leak();
+    let mut put = |key, value| {
+        let fields = [("namespace", ORDER_TOPIC_CONFIG), ("key", key), ("value", value)];
+        ask(&mut server, request::PUT_KV_CONFIG, &fields)
+    };
+    for key in ["a", "b", "c"] {
+        assert_eq!(put(key, value).header.code, response::SUCCESS);
+    }
+    let refused = put("d", value);
+    assert_eq!(refused.header.code, response::SYSTEM_ERROR);
+    assert!(remark(&refused).contains("delete some first"), "{refused:?}");
+    assert_eq!(put("c", "short").header.code, response::SUCCESS);
+    assert_eq!(put("d", value).header.code, response::SUCCESS);
+
+    // Those that are known go on.
+    assert_eq!(register(&mut server, 1, CONN, &[], &body(&["orders", "TBW102"], 0)).header.code, 0);
+    assert!(route(&mut server, "orders").is_some());
+}

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use steadfast_namesrv::{Keeper, Settings};
 
 use crate::explain;
@@ -23,7 +23,7 @@ pub(crate) fn open(data: &Path) -> anyhow::Result<Settings> {
     let document = match fs::read(&path) {
         Ok(document) => Some(document),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(explain::data(error)),
+        Err(error) => return Err(explain::data(anyhow!(error).context(path.display().to_string()))),
     };
     let context =
         || format!("{} is damaged; restore it from a copy, or remove it to start without", path.display());
@@ -53,7 +53,7 @@ impl Keeper for KvFile {
     fn keep(&mut self, document: &[u8]) -> Result<(), String> {
         crate::disk::create_dir(&self.dir).map_err(|error| format!("{:#}", explain::data(error)))?;
         if self.lock.is_none() {
-            self.lock = Some(Lock::take(&self.dir).map_err(|error| error.to_string())?);
+            self.lock = Some(Lock::take(&self.dir).map_err(|error| format!("{:#}", anyhow!(error)))?);
         }
         self.replace(document).map_err(|error| format!("{}: {error}", self.dir.display()))
     }

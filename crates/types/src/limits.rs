@@ -15,6 +15,12 @@ pub const HEARTBEAT_GROUPS: usize = 4096;
 /// Most bytes that unfinished frames of all connections of a port hold. A frame has 16 MiB at most, and takes up to twice
 /// what has come of it.
 pub const UNFINISHED_FRAMES: usize = 256 * 1024 * 1024;
+/// Most brokers, each replica counted, that a name server knows.
+pub const NAMESRV_BROKERS: usize = 4096;
+/// Most topics that a name server knows; a topic counts once for every broker that has it.
+pub const NAMESRV_TOPICS: usize = 1_000_000;
+/// Most bytes of keys and values in the settings (KV configuration) that clients put at a name server.
+pub const NAMESRV_KV: usize = 4 * 1024 * 1024;
 /// Largest message body by default (`maxMessageSize`), in bytes.
 pub const BODY_LEN: usize = 4 * 1024 * 1024;
 /// Longest encoded properties string: its length is stored in a signed 16-bit field.
