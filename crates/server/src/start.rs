@@ -8,6 +8,7 @@ use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use steadfast_net::server::reserve;
 use steadfast_net::{Handler, Limits, Server};
+use steadfast_types::limits::UNFINISHED_FRAMES;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime;
 use tokio::select;
@@ -64,8 +65,13 @@ async fn serve(sources: &Sources, config: &Config) -> anyhow::Result<()> {
         reserved(SocketAddr::new(host, config.metrics_port), "metricsPromExporterPort")
     });
     let pages_socket = pages_socket.transpose()?;
-    let limits =
-        Limits { connections: connections(config), idle: config.max_idle.into(), ..Limits::default() };
+    let ports = [&broker_socket, &fast_socket, &namesrv_socket].into_iter().flatten().count();
+    let limits = Limits {
+        connections: connections(config, ports),
+        idle: config.max_idle.into(),
+        unfinished_bytes: UNFINISHED_FRAMES / ports.max(1),
+        ..Limits::default()
+    };
     let mut banner = Banner::new(config);
     // Served while the log is being read, so that nobody takes a long start for a dead process.
     let pages = Arc::new(Pages::default());
@@ -151,8 +157,8 @@ impl StopSignals {
 /// Descriptors that the log, the index and the ports need beside the connections.
 const FILES: u64 = 256;
 
-/// How many connections are taken: never so many that no descriptor is left for the log.
-fn connections(config: &Config) -> usize {
+/// How many connections each port takes: never so many that no descriptor is left for the log.
+fn connections(config: &Config, ports: usize) -> usize {
     let wanted = u64::from(config.max_connections);
     let limit = getrlimit(Resource::Nofile);
     let current = match limit.maximum {
@@ -160,11 +166,12 @@ fn connections(config: &Config) -> usize {
         maximum if setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok() => maximum,
         _ => limit.current,
     };
-    let room = current.map_or(wanted, |current| current.saturating_sub(FILES).max(1));
+    let share = |current: u64| (current.saturating_sub(FILES) / ports.max(1) as u64).max(1);
+    let room = current.map_or(wanted, share);
     if room < wanted {
         tracing::warn!(
-            "maxConnections is {wanted}, but this process may open {} files: {room} connections are taken; raise the \
-             limit (ulimit -n, LimitNOFILE) or lower maxConnections",
+            "maxConnections is {wanted}, but this process may open {} files: each port takes {room} connections; raise \
+             the limit (ulimit -n, LimitNOFILE) or lower maxConnections",
             current.unwrap_or_default()
         );
     }

@@ -12,9 +12,9 @@ pub const GROUP_LEN: usize = 255;
 pub const NAME_LEN: usize = 1024;
 /// Most producer and consumer groups that one heartbeat names.
 pub const HEARTBEAT_GROUPS: usize = 4096;
-/// Most bytes that unfinished frames of all connections of a port hold. A frame has 16 MiB at most, and takes up to twice
-/// what has come of it.
-pub const UNFINISHED_FRAMES: usize = 256 * 1024 * 1024;
+/// Most bytes that unfinished frames of all connections hold; the ports of a server share it alike. A frame has 16 MiB at
+/// most, and takes up to twice what has come of it.
+pub const UNFINISHED_FRAMES: usize = 512 * 1024 * 1024;
 /// Most brokers, each replica counted, that a name server knows.
 pub const NAMESRV_BROKERS: usize = 4096;
 /// Most topics that a name server knows; a topic counts once for every broker that has it.

@@ -1,6 +1,7 @@
 //! A disk that is really full: a small file system in a mount namespace that outlives the servers in it.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering::Relaxed;
@@ -48,6 +49,17 @@ impl SmallDisk {
     }
 }
 
+impl SmallDisk {
+    /// Takes every byte that is left; the file must be removed to give them back.
+    fn fill(&self) -> PathBuf {
+        let path = self.path("filling");
+        let mut file = fs::File::create(&path).expect("a file");
+        let written = std::io::copy(&mut std::io::repeat(1), &mut file);
+        assert_eq!(written.expect_err("the disk has an end").kind(), ErrorKind::StorageFull);
+        path
+    }
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         drop(self.holder.stdin.take());
@@ -91,4 +103,38 @@ fn a_full_disk_refuses_messages_and_loses_nothing() {
     assert!(server.is_running() && server.log().contains("has space again"));
     let verdict = clients.judge();
     assert!(verdict.is_clean() && verdict.books.acked > 500, "{verdict}");
+}
+
+/// Not even what the server leaves alone (diskFreeMin) is there: it starts, serves what it has, and goes on when there
+/// is space.
+#[test]
+fn a_disk_without_a_free_byte_does_not_stop_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SmallDisk::mount(dir.path(), "160m");
+    let mut clients = Clients::new();
+    let mut rng = Rng::new(3);
+    clients.produce(&mut rng, 2, 16);
+    clients.consume(&mut rng);
+    let count = |which: &std::sync::atomic::AtomicU64| which.load(Relaxed);
+
+    let server = disk.start();
+    clients.follow(Some(server.broker()));
+    until("messages are taken", || count(&clients.journal.acked) > 200);
+    clients.follow(None);
+    server.kill();
+    let filling = disk.fill();
+
+    let mut server = disk.start();
+    clients.follow(Some(server.broker()));
+    assert!(clients.move_position(1).code == 0, "positions are still taken");
+    let before = count(&clients.journal.refused);
+    until("messages are refused", || count(&clients.journal.refused) > before + 200);
+    assert!(server.log().contains("the disk is full"), "{}", server.log());
+
+    fs::remove_file(filling).unwrap();
+    let before = count(&clients.journal.acked);
+    until("messages are taken again", || count(&clients.journal.acked) > before + 100);
+    assert!(server.is_running());
+    let verdict = clients.judge();
+    assert!(verdict.is_clean() && verdict.books.acked > 300, "{verdict}");
 }

@@ -4,6 +4,7 @@ mod client;
 mod process;
 
 mod changes;
+mod descriptors;
 mod disk;
 mod durability;
 mod metrics;
