@@ -80,6 +80,15 @@ class SendTest(unittest.TestCase):
         client.send_sync(message(topic, "after"))
         self.assertEqual(sorted(got.body for got in read_back(topic, 2)), ["after", "before"])
 
+    def test_delay_level_holds_a_message_back(self):
+        topic, client = unique("delay"), producer()
+        for level, body in enumerate(["none", "second", "five"]):
+            client.send_sync(message(topic, body, level=level))
+        for got in read_back(topic, 3):
+            wanted = {"none": 0, "second": 1000, "five": 5000}[got.body]
+            held = got.stored - got.born
+            self.assertTrue(wanted <= held < wanted + 3000, f"{got.body} was held for {held} ms")
+
 
 class ConsumeTest(unittest.TestCase):
     def test_tags_select_messages(self):
@@ -128,6 +137,21 @@ class ConsumeTest(unittest.TestCase):
         client.start()
         self.assertEqual(sorted(got.body.decode() for got in client.pull(topic)), sorted(numbered("m", 20)))
         client.shutdown()
+
+    def test_message_that_failed_comes_again(self):
+        topic = unique("again")
+        failed = []
+
+        def handle(got):
+            if got.body == "m1" and got.reconsume_times == 0:
+                failed.append(got)
+                raise ValueError("not today")
+        consumer = Consumer(unique("again"), topic, handle=handle)
+        send_all(topic, numbered("m", 3))
+        consumer.expect(numbered("m", 3))
+        consumer.close()
+        [again] = [got for got in consumer.got if got.body == "m1"]
+        self.assertEqual((len(failed), again.topic, again.reconsume_times), (1, topic, 1))
 
     def test_processes_of_a_group_share_the_queues(self):
         topic, group, client = unique("share"), unique("share"), producer()

@@ -140,6 +140,71 @@ describe('ali-ons', { concurrency: true, timeout: 180_000 }, () => {
     assert.deepEqual(consumer.got.filter(message => !message.body.toString().startsWith('new')), []);
   });
 
+  it('lets a broadcast consumer that asks for a time skip what is older', async () => {
+    const topic = await newTopic('from-time');
+    await sendAll(topic, numbered('old', 8));
+    // The time has a resolution of a second.
+    const start = Math.floor(Date.now() / 1000) * 1000 + 2000;
+    await eventually(() => Date.now() >= start, () => 'the next second');
+    await sendAll(topic, numbered('new', 8));
+    const local = new Date(start - new Date(start).getTimezoneOffset() * 60_000);
+    const consumeTimestamp = local.toISOString().replace(/\D/g, '').slice(0, 14);
+    const more = { isBroadcast: true, consumeFromWhere: 'CONSUME_FROM_TIMESTAMP', consumeTimestamp };
+    const consumer = await consume(unique('from-time'), topic, more);
+    await consumer.expect(numbered('new', 8));
+  });
+
+  it('gives a message that failed again', async () => {
+    const topic = await newTopic('again');
+    const failed = [];
+    const consumer = await consume(unique('again'), topic, {
+      handle(message) {
+        if (message.body.toString() === 'm1' && message.reconsumeTimes < 1) {
+          failed.push(message);
+          throw new Error('not today');
+        }
+      },
+    });
+    await sendAll(topic, numbered('m', 3));
+    await consumer.expect(numbered('m', 3));
+    assert.equal(failed.length, 1);
+    const again = consumer.got.find(message => message.body.toString() === 'm1');
+    assert.deepEqual([again.topic, again.reconsumeTimes], [topic, 1]);
+  });
+
+  it('has a message that fails too often made a dead letter', async () => {
+    const [topic, group] = [await newTopic('dead'), unique('dead')];
+    let tries = 0;
+    await consume(group, topic, {
+      maxReconsumeTimes: 1,
+      handle() {
+        tries++;
+        throw new Error('never');
+      },
+    });
+    await sendAll(topic, ['poison']);
+    await eventually(() => tries === 2, () => `two tries, seen ${tries}`);
+    const [dead] = await readBack(`%DLQ%${group}`, 1);
+    assert.equal(dead.body.toString(), 'poison');
+    assert.equal(dead.retryTopic, topic);
+  });
+
+  it('has a delayed message held back', async () => {
+    const topic = await newTopic('delay');
+    const client = await producer();
+    await send(client, new Message(topic, 'none'));
+    for (const [level, body] of [[1, 'second'], [2, 'five']]) {
+      const message = new Message(topic, body);
+      message.delayTimeLevel = level;
+      await send(client, message);
+    }
+    for (const message of await readBack(topic, 3)) {
+      const held = number(message.storeTimestamp) - number(message.bornTimestamp);
+      const wanted = { none: 0, second: 1000, five: 5000 }[message.body.toString()];
+      assert.ok(held >= wanted && held < wanted + 3000, `${message.body} was held for ${held} ms`);
+    }
+  });
+
   it('shares the queues among processes', async () => {
     const [topic, group] = [await newTopic('share'), unique('share')];
     const client = await producer();

@@ -73,7 +73,11 @@ final class Clients implements AfterEachCallback {
 
     /** A producer that never retries by itself: a failed send is seen by the test and nothing is stored twice. */
     DefaultMQProducer producer() throws MQClientException {
-        DefaultMQProducer producer = configure(new DefaultMQProducer(unique("producer")));
+        return producer(unique("producer"));
+    }
+
+    DefaultMQProducer producer(String group) throws MQClientException {
+        DefaultMQProducer producer = configure(new DefaultMQProducer(group));
         producer.setRetryTimesWhenSendFailed(0);
         producer.setRetryTimesWhenSendAsyncFailed(0);
         producer.start();

@@ -8,6 +8,7 @@ import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Random;
@@ -27,7 +28,7 @@ import org.junit.jupiter.api.extension.ExtensionContext;
  * must stop or kill the server are skipped.
  */
 final class Server implements BeforeAllCallback, AfterAllCallback {
-    private static final String BINARY = System.getenv("STEADFAST_BIN");
+    static final String BINARY = System.getenv("STEADFAST_BIN");
     /** Where tests may leave files. */
     static final Path TARGET = Path.of(System.getProperty("build.directory")).toAbsolutePath();
 
@@ -85,8 +86,12 @@ final class Server implements BeforeAllCallback, AfterAllCallback {
         for (int port : PORTS) {
             Wait.until("port " + port + " free again", () -> !accepts(port));
         }
-        process = new ProcessBuilder(BINARY, "server", "--data", data.toString(),
-                "--set", "bindAddress=127.0.0.1", "--set", "namesrvPort=" + PORTS.get(0), "--set", "listenPort=" + PORTS.get(1))
+        List<String> command = new ArrayList<>(List.of(BINARY, "server", "--data", data.toString()));
+        for (String setting : List.of("bindAddress=127.0.0.1", "namesrvPort=" + PORTS.get(0), "listenPort=" + PORTS.get(1),
+                "metricsPromExporterPort=0", "brokerName=broker-a")) {
+            command.addAll(List.of("--set", setting));
+        }
+        process = new ProcessBuilder(command)
                 .redirectErrorStream(true)
                 .redirectOutput(ProcessBuilder.Redirect.appendTo(output.toFile()))
                 .start();
