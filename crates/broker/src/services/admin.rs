@@ -81,6 +81,13 @@ impl Broker {
             ("pullThreadPoolQueueSize", self.held.len().to_string()),
             ("pullThreadPoolQueueCapacity", "100000".to_owned()),
             ("pullThreadPoolQueueHeadWaitTimeMills", "0".to_owned()),
+            // mqadmin clusterList prints "N" where this one is missing.
+            ("litePullThreadPoolQueueSize", "0".to_owned()),
+            ("litePullThreadPoolQueueCapacity", "100000".to_owned()),
+            ("litePullThreadPoolQueueHeadWaitTimeMills", "0".to_owned()),
+            ("ackThreadPoolQueueSize", "0".to_owned()),
+            ("ackThreadPoolQueueCapacity", "100000".to_owned()),
+            ("ackThreadPoolQueueHeadWaitTimeMills", "0".to_owned()),
             ("queryThreadPoolQueueSize", "0".to_owned()),
             ("queryThreadPoolQueueCapacity", "20000".to_owned()),
             ("queryThreadPoolQueueHeadWaitTimeMills", "0".to_owned()),
