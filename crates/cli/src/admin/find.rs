@@ -18,6 +18,8 @@ use super::queue::{Filter, Queue, TOOLS_GROUP};
 use super::time;
 use super::track::{self, Track};
 
+const HOUR_MS: u64 = 3_600_000;
+
 /// Find messages by a business key (KEYS)
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -28,6 +30,7 @@ Columns:
   #Message ID  the id that send() returned to the producer
   #QID         queue of the topic
   #Offset      place in that queue; queryMsgByOffset shows who is there
+  #IndexKey    hour of storing, topic, K for a key, the key, id, place in the log
 
 A lookup covers every message that was acknowledged before it. When nothing is found, the brokers that were \
 searched and the age of their oldest message are printed, and the exit code is 1.")]
@@ -136,14 +139,19 @@ pub(super) fn utf8(charset: &str) -> Result<String, String> {
 /// The rows of `queryMsgByKey`.
 #[derive(Debug, Serialize)]
 struct Rows {
+    #[serde(skip)]
+    key: String,
     messages: Vec<Message>,
 }
 
 impl fmt::Display for Rows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<50} {:>4} {:>40}", "#Message ID", "#QID", "#Offset")?;
+        writeln!(f, "{:<50} {:>4} {:>40} #IndexKey", "#Message ID", "#QID", "#Offset")?;
         for message in &self.messages {
-            writeln!(f, "{:<50} {:>4} {:>40}", message.msg_id, message.queue_id, message.queue_offset)?;
+            let Message { msg_id, queue_id, queue_offset, topic, commit_log_offset, .. } = message;
+            let hour = message.store_timestamp - message.store_timestamp % HOUR_MS;
+            let index_key = format!("{hour}@{topic}@K@{}@{msg_id}@{commit_log_offset}", self.key);
+            writeln!(f, "{msg_id:<50} {queue_id:>4} {queue_offset:>40} {index_key}")?;
         }
         Ok(())
     }
@@ -212,7 +220,7 @@ impl ByKey {
         let found = search(cluster, &brokers, &query).await;
         let messages: Vec<Message> = found.messages.into_iter().map(|(_, message)| message).collect();
         if !messages.is_empty() {
-            out.show(&Rows { messages })?;
+            out.show(&Rows { key: self.key, messages })?;
             return complete(&found.failures);
         }
         complete(&found.failures)?;

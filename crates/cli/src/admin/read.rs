@@ -280,10 +280,14 @@ impl ConsumeMessage {
             }
             let last = max.min(first.saturating_add(left));
             if max - first > left {
-                say(
-                    out,
-                    format_args!("The older {left} message of the {} queue will be provided", queue.id),
-                )?;
+                // mqadmin's words, which depend on whether one queue was asked for.
+                match self.queue {
+                    Some(_) => say(out, format_args!("The oldler {left} message will be provided"))?,
+                    None => say(
+                        out,
+                        format_args!("The older {left} message of the {} queue will be provided", queue.id),
+                    )?,
+                }
             }
             left -= self.consume(cluster, out, &queue, first, last).await?;
         }

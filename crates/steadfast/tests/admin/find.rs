@@ -65,14 +65,18 @@ fn masked(world: &World, command: &str, args: &[&str]) -> String {
 #[test]
 fn a_message_is_found_by_its_key() {
     let (world, offset_id) = world();
-    let found = world.admin("queryMsgByKey", &["-t", "SCANRECORD", "-k", "orderId"]).ok();
-    assert_eq!(
-        found,
-        format!("{:<50} {:>4} {:>40}\n{ID:<50} {:>4} {:>40}\n", "#Message ID", "#QID", "#Offset", "2", "0")
-    );
-
     let found = world.admin("queryMsgByKey", &["-t", "SCANRECORD", "-k", "orderId", "--json"]).json();
     let message = &found["messages"][0];
+    let hour =
+        message["storeTimestamp"].as_u64().map(|time| time / 3_600_000 * 3_600_000).unwrap_or_default();
+    let index_key = format!("{hour}@SCANRECORD@K@orderId@{ID}@{}", message["commitLogOffset"]);
+    assert_eq!(
+        world.admin("queryMsgByKey", &["-t", "SCANRECORD", "-k", "orderId"]).ok(),
+        format!(
+            "{:<50} {:>4} {:>40} #IndexKey\n{ID:<50} {:>4} {:>40} {index_key}\n",
+            "#Message ID", "#QID", "#Offset", "2", "0"
+        )
+    );
     for (key, value) in [
         ("msgId", json!(ID)),
         ("offsetMsgId", json!(offset_id)),

@@ -6,6 +6,7 @@ import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
@@ -65,7 +66,9 @@ final class ChildJvm {
         int asked = lines.size();
         process.getOutputStream().write((line + "\n").getBytes(StandardCharsets.UTF_8));
         process.getOutputStream().flush();
-        Wait.until(() -> "an answer to " + line + ": " + output(), () -> lines.subList(asked, lines.size()).contains(end));
+        // Long enough for a tool whose own time-outs are 20 s.
+        Wait.within(Duration.ofSeconds(60), () -> "an answer to " + line + ": " + output(),
+                () -> lines.subList(asked, lines.size()).contains(end));
         List<String> answer = lines.subList(asked, lines.size());
         return String.join("\n", answer.subList(0, answer.indexOf(end)));
     }
@@ -98,6 +101,11 @@ final class ChildJvm {
     void terminate() throws Exception {
         process.destroy();
         join();
+    }
+
+    /** SIGKILL, and does not wait. */
+    void end() {
+        process.destroyForcibly();
     }
 
     /** SIGKILL, and waits until all it had printed is collected. */

@@ -1,6 +1,7 @@
 package steadfast.clients;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.time.Duration;
 import java.util.ArrayList;
@@ -105,6 +106,30 @@ class OffsetTest {
             awaitDone(consumer, 10);
             assertEquals(sent, consumer.after("done"));
         }
+    }
+
+    @Test
+    @Tag("newest-tools")
+    void consumerProgressShowsWhatIsLeft() throws Exception {
+        String topic = clients.topic("progress", 1);
+        String group = Clients.unique("progress");
+        send(topic, 10);
+        // It processes seven, hangs in the eighth, and says so at its end.
+        ChildJvm consumer = clients.consumerProcess(group, topic, "hang=8");
+        Wait.until(consumer::output, () -> consumer.after("got").size() == 8);
+
+        String online = MqAdmin.run("consumerProgress", "-n", Server.NAMESRV);
+        List<String> summary = MqAdmin.rows(online, group).get(0);
+        assertEquals("1", summary.get(1), "one consumer online: " + online);
+        assertTrue(summary.contains("PUSH") && summary.contains("CLUSTERING"), online);
+        consumer.terminate();
+
+        String output = MqAdmin.run("consumerProgress", "-n", Server.NAMESRV, "-g", group);
+        List<List<String>> queues = MqAdmin.rows(output, topic);
+        assertEquals(1, queues.size(), output);
+        // Topic, broker, queue, broker's next offset, consumer's next offset.
+        assertEquals(List.of(topic, Broker.of(clients.admin()).name, "0", "10", "7"), queues.get(0).subList(0, 5));
+        assertTrue(output.contains("Consume Diff Total: 3"), output);
     }
 
     private static void awaitDone(ChildJvm consumer, int count) throws Exception {
