@@ -16,11 +16,14 @@ use crate::recent::{HotTail, RecentKeys};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::services::{
-    Calls, Clients, Deliveries, HeldPulls, Measuring, ProgressAnswers, ReadsUnderWay, Resets, Statistics,
-    Statuses,
+    Calls, Clients, Deliveries, HeldPulls, LockHolders, Measuring, ProgressAnswers, ReadsUnderWay, Resets,
+    Statistics, Statuses,
 };
 use crate::state::State;
 use steadfast_wire::code::response;
+
+/// Why a broker that stops takes nothing more.
+pub(crate) const STOPPING: &str = "the broker is stopping";
 
 /// Where effects go, as early as possible.
 pub(crate) type Out<'a> = dyn FnMut(Effect) + 'a;
@@ -69,6 +72,7 @@ pub struct Broker {
     pub(crate) held: HeldPulls,
     pub(crate) reads: ReadsUnderWay,
     pub(crate) resets: Resets,
+    pub(crate) lock_holders: LockHolders,
     pub(crate) progress_answers: ProgressAnswers,
     pub(crate) statuses: Statuses,
     pub(crate) statistics: Statistics,
@@ -135,13 +139,14 @@ impl Broker {
             Input::CheckpointDone(result) => self.checkpoint_done(now, result, out),
             Input::Reconfigure(origin, options) => self.reconfigure(origin, *options, out),
             Input::Measure(number) => self.measure(now, number, out),
-            Input::Stop => self.stop(),
+            Input::Stop => self.stop(out),
         }
     }
 
     fn lead(&mut self, now: Now, out: &mut Out<'_>) {
         match self.group.campaign() {
             Ok(write) => {
+                self.lock_holders = LockHolders::new(&self.state.locks, now.ticks);
                 let number = write.number;
                 let (applied, acks) = (Vec::new(), Vec::new());
                 let store_time = self.store_time;
@@ -268,12 +273,13 @@ impl Broker {
         self.drop_calls(conn, out);
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, out: &mut Out<'_>) {
         if !matches!(self.phase, Phase::Stopped) {
             self.phase = match &self.phase {
                 Phase::Poisoned(_) => Phase::Stopped,
                 _ => Phase::Stopping,
             };
+            self.release_held(out);
         }
     }
 
@@ -291,7 +297,7 @@ impl Broker {
             Phase::Leading => return Ok(()),
             Phase::Starting if self.room.disk_full => "the disk is full, the broker cannot start writing",
             Phase::Starting => "the broker is starting",
-            Phase::Stopping | Phase::Stopped => "the broker is stopping",
+            Phase::Stopping | Phase::Stopped => STOPPING,
             Phase::Poisoned(cause) => cause,
         };
         Err(not_stored(response::SERVICE_NOT_AVAILABLE, cause))

@@ -10,7 +10,7 @@ use steadfast_wire::body::SubscriptionGroupConfig;
 use crate::bytes_ext::{Malformed, get_text, put_text};
 use crate::jump::Jump;
 use crate::state::groups::{get_group, put_group};
-use crate::state::{Delivered, TopicConfig};
+use crate::state::{Delivered, Lock, TopicConfig};
 
 /// A change of state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(crate) enum Control {
     Delivered(Delivered),
     /// A consumer group's positions jump (promise P6).
     Jump(Jump),
+    /// Queues are locked for a client of a consumer group, or released.
+    Lock(Lock),
 }
 
 /// The position of a consumer group in a queue: everything before it is processed.
@@ -50,6 +52,7 @@ const DELETE_GROUP: u8 = 5;
 const DELIVERED: u8 = 6;
 const PROCESSED: u8 = 7;
 const JUMP: u8 = 8;
+const LOCK: u8 = 9;
 
 impl Position {
     fn encode(&self, out: &mut BytesMut) {
@@ -117,6 +120,10 @@ impl Control {
                 out.put_u8(JUMP);
                 jump.encode(out);
             }
+            Self::Lock(lock) => {
+                out.put_u8(LOCK);
+                lock.encode(out);
+            }
         }
     }
 
@@ -135,6 +142,7 @@ impl Control {
             }),
             DELIVERED => Delivered::decode(bytes).map(Self::Delivered),
             JUMP => Jump::decode(bytes).map(Self::Jump),
+            LOCK => Lock::decode(bytes).map(Self::Lock),
             _ => Err(Malformed),
         }
     }
@@ -145,6 +153,7 @@ mod tests {
     use super::*;
     use crate::jump::{JumpCause, Move};
     use crate::state::Delivery;
+    use steadfast_store::unit::QueueName;
 
     #[test]
     fn survives_encoding() {
@@ -167,12 +176,19 @@ mod tests {
         });
         let jump =
             Jump { group: "g".into(), topic: "t".into(), cause: JumpCause::Reset, moves: moves.into() };
+        let lock = Lock {
+            group: "g".into(),
+            client: "10.0.0.1@1".into(),
+            queues: vec![QueueName::new("t", QueueId::new(3))],
+            held: true,
+        };
         let delivered = |what| Control::Delivered(Delivered { queue_id: QueueId::new(17), what });
         for control in [
             Control::Position(position.clone()),
             Control::Processed(position),
             Control::DeleteTopic("x".into()),
             Control::Jump(jump),
+            Control::Lock(lock),
             Control::PutTopic(config),
             Control::PutGroup(Box::new(group)),
             Control::DeleteGroup { group: "g".into(), with_positions: true },

@@ -32,8 +32,8 @@ use crate::reader::Reader;
 use crate::recent::{HotTail, RecentKeys};
 use crate::request::derived;
 use crate::services::{
-    Calls, Clients, Deliveries, HeldPulls, Measuring, ProgressAnswers, ReadsUnderWay, Resets, Statistics,
-    Statuses,
+    Calls, Clients, Deliveries, HeldPulls, LockHolders, Measuring, ProgressAnswers, ReadsUnderWay, Resets,
+    Statistics, Statuses,
 };
 use crate::state::State;
 
@@ -250,6 +250,7 @@ impl Replay {
             held: HeldPulls::default(),
             reads: ReadsUnderWay::default(),
             resets: Resets::default(),
+            lock_holders: LockHolders::default(),
             progress_answers: ProgressAnswers::default(),
             statuses: Statuses::default(),
             statistics: Statistics::default(),

@@ -12,7 +12,8 @@ pub(crate) use send::derived;
 pub use send::{PreparedRecord, SendRequest};
 use steadfast_types::{QueueId, QueueOffset, Timestamp, limits};
 use steadfast_wire::body::{
-    Body, CheckClientRequestBody, HeartbeatData, SubscriptionGroupConfig, SubscriptionGroupList,
+    Body, CheckClientRequestBody, HeartbeatData, LockBatchRequest, SubscriptionGroupConfig,
+    SubscriptionGroupList,
 };
 use steadfast_wire::code::{request, response};
 use steadfast_wire::header::{ExtFields, Header, HeaderError};
@@ -144,6 +145,14 @@ pub enum Request {
     QueryConsumeQueue(Box<ConsumeQueueRequest>),
     /// INVOKE_BROKER_TO_RESET_OFFSET.
     ResetOffset(Box<ResetRequest>),
+    /// LOCK_BATCH_MQ.
+    LockQueues(Box<LockBatchRequest>),
+    /// UNLOCK_BATCH_MQ.
+    UnlockQueues(Box<LockBatchRequest>),
+    /// GET_ALL_CONSUMER_OFFSET.
+    GetConsumerOffsets,
+    /// GET_ALL_DELAY_OFFSET.
+    GetDelayOffsets,
     /// CONSUMER_SEND_MSG_BACK.
     SendBack(Box<SendBackRequest>),
     /// UPDATE_AND_CREATE_SUBSCRIPTIONGROUP, alone or as a list.
@@ -423,6 +432,10 @@ pub fn decode(
         }
         request::INVOKE_BROKER_TO_RESET_OFFSET => Request::ResetOffset(Box::new(reset(ext)?)),
         request::QUERY_TOPIC_CONSUME_BY_WHO => Request::QueryTopicConsumers(topic_of(ext)?),
+        request::LOCK_BATCH_MQ => Request::LockQueues(Box::new(lock(&body)?)),
+        request::UNLOCK_BATCH_MQ => Request::UnlockQueues(Box::new(lock(&body)?)),
+        request::GET_ALL_CONSUMER_OFFSET => Request::GetConsumerOffsets,
+        request::GET_ALL_DELAY_OFFSET => Request::GetDelayOffsets,
         request::CONSUMER_SEND_MSG_BACK => Request::SendBack(Box::new(send_back(ext)?)),
         request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => Request::PutGroups(vec![json(&body)?]),
         request::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => {
@@ -484,6 +497,13 @@ fn heartbeat(body: &[u8]) -> Result<HeartbeatData, Reply> {
         }
     }
     Ok(data)
+}
+
+fn lock(body: &[u8]) -> Result<LockBatchRequest, Reply> {
+    let request: LockBatchRequest = json(body)?;
+    check_name("clientId", &request.client_id)?;
+    check_name("consumerGroup", &request.consumer_group)?;
+    Ok(request)
 }
 
 fn malformed(error: HeaderError) -> Reply {

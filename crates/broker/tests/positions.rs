@@ -8,12 +8,12 @@ use bytes::Bytes;
 use node::{Answer, Node, options, pull_header};
 use steadfast_broker::Options;
 use steadfast_wire::body::{
-    Body, ConsumeFromWhere, ConsumeStats, ConsumeType, ConsumerData, HeartbeatData, MessageModel,
+    Body, ConsumeFromWhere, ConsumeStats, ConsumeType, ConsumerData, HeartbeatData, KVTable, MessageModel,
     ResetOffsetBody, SubscriptionData,
 };
 use steadfast_wire::code::{request, response};
-use steadfast_wire::header::Header;
-use steadfast_wire::headers;
+use steadfast_wire::header::{ExtFields, Header};
+use steadfast_wire::headers::{self, Boundary};
 
 const MIDDLE: i64 = 1_000_000 + 50;
 
@@ -136,6 +136,41 @@ fn a_group_without_any_position_decides_for_itself() {
     };
     query.encode(&mut header.ext);
     assert_eq!(node.ask(header.into_owned(), Bytes::new()).number("offset"), 10, "the oldest, never 22");
+}
+
+/// RocketMQ answers 22 here; its clients then go to the end, past what comes meanwhile.
+#[test]
+fn a_queue_that_never_had_a_message_is_started_at_0() {
+    let mut node = Node::new();
+    node.send("T", 0, "x", "");
+    assert_eq!(position(&mut node, 3).number("offset"), 0);
+    assert_eq!(jumps(&mut node), []);
+}
+
+#[test]
+fn a_search_by_time_has_two_boundaries() {
+    let mut node = filled();
+    node.ticks = 200;
+    (0..3).for_each(|i| _ = node.send("T", 0, &format!("c{i}"), ""));
+    let mut search = |time: i64, boundary| {
+        let mut header = Header::request(request::SEARCH_OFFSET_BY_TIMESTAMP, 0);
+        headers::SearchOffset { topic: "T".into(), queue_id: 0, timestamp: time, boundary }
+            .encode(&mut header.ext);
+        node.ask(header.into_owned(), Bytes::new()).number("offset")
+    };
+    for (time, lower, upper) in [
+        (0, 0, 0),
+        (999_999, 0, 0),
+        (MIDDLE - 3, 5, 4),
+        (MIDDLE, 5, 5),
+        (MIDDLE + 3, 6, 5),
+        (1_000_150, 10, 9),
+        (1_000_200, 10, 12),
+        (1_000_201, 13, 12),
+    ] {
+        assert_eq!(search(time, Boundary::Lower), lower, "lower of {time}");
+        assert_eq!(search(time, Boundary::Upper), upper, "upper of {time}");
+    }
 }
 
 #[test]
@@ -314,6 +349,18 @@ fn commits_backwards_are_on_record_and_commits_past_the_end_are_refused() {
     commit(&mut node, 0, 7);
     assert_eq!(position(&mut node, 0).number("offset"), 7);
     assert_eq!(jumps(&mut node), [jump("commit", 0, 8, 6)]);
+    assert_eq!(node.warnings, [""; 0], "clients do it all day");
+    // With a pull it is ignored, and the pull is served.
+    for (commit, expected) in [(11, 7), (9, 9)] {
+        let mut header = pull_header("T", 0, 9, 0);
+        let pull = headers::PullMessage::decode(&header.ext).unwrap();
+        let pull = headers::PullMessage { commit_offset: commit, sys_flag: pull.sys_flag | 1, ..pull };
+        let mut ext = ExtFields::default();
+        pull.encode(&mut ext);
+        header.ext = ext.into_owned();
+        assert_eq!(node.ask(header, Bytes::new()).bodies(), ["a9"]);
+        assert_eq!(position(&mut node, 0).number("offset"), expected);
+    }
 }
 
 /// How often and how far, by cause; none is forgotten, also not by a restart.
@@ -334,6 +381,9 @@ fn jumps_are_counted_by_cause() {
     node.pull("T", 0, 5);
     node.pull("T", 1, 5);
     reset(&mut node, -1);
+    let figures = node.ask(Header::request(request::GET_BROKER_RUNTIME_INFO, 0), Bytes::new());
+    let figures = KVTable::decode(&figures.body).unwrap().table;
+    assert_eq!(figures["positionJumpsSkipped"], "15");
     // Queue 0: from 6 to 5 to 10; queue 1: from 0 to 5 to 10.
     let expected = [("reset", 4, 15, 1), ("new_queue", 1, 0, 0), ("commit", 1, 0, 2)];
     assert_eq!(counted(&mut node), expected);

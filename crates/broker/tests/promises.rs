@@ -5,6 +5,7 @@ mod node;
 
 use bytes::Bytes;
 use node::{Node, pull_header, send_header};
+use steadfast_broker::io::Input;
 use steadfast_wire::body::{Body, ConsumeFromWhere, ConsumeType};
 use steadfast_wire::body::{
     ConsumerData, ConsumerIdList, HeartbeatData, MessageModel, ProducerData, SubscriptionData,
@@ -202,4 +203,23 @@ fn heartbeats_without_subscriptions_are_checked_by_their_fingerprint() {
     assert_eq!(known.ext.get("IS_SUB_CHANGE"), Some("false"));
     let changed = node.json(1, request::HEART_BEAT, &heartbeat("a", 78, true));
     assert_eq!(changed.ext.get("IS_SUB_CHANGE"), Some("true"));
+}
+
+/// Clients that do not notice a closed connection would wait for their pull's time-out. An error sends them elsewhere.
+#[test]
+fn pulls_that_wait_are_answered_when_the_broker_stops() {
+    let mut node = Node::new();
+    node.send("T", 0, "first", "");
+    node.hold_writes = true;
+    let sent = node.request(1, send_header("T", 0, ""), Bytes::from_static(b"in flight"));
+    let held = node.request(2, pull_header("T", 0, 1, 15_000), Bytes::new());
+    node.input(Input::Stop);
+    let answer = node.answer_to(held).unwrap();
+    assert_eq!((answer.code, &*answer.remark), (response::SERVICE_NOT_AVAILABLE, "the broker is stopping"));
+    let later = node.request(2, pull_header("T", 0, 1, 15_000), Bytes::new());
+    assert_eq!(node.answer_to(later).unwrap().code, response::SERVICE_NOT_AVAILABLE, "none is held any more");
+    assert_eq!(node.pull("T", 0, 0).bodies(), ["first"], "what is there is served");
+    node.release_writes();
+    assert_eq!(node.answer_to(sent).unwrap().code, response::SUCCESS, "what was in flight is finished");
+    assert_eq!(node.answers.iter().filter(|a| a.opaque == held).count(), 1);
 }

@@ -9,9 +9,9 @@ use steadfast_broker::Options;
 use steadfast_broker::io::{Call, CallAnswer, Input};
 use steadfast_types::record::StoredMessage;
 use steadfast_wire::body::{
-    Body, ConsumeFromWhere, ConsumeQueue, ConsumeType, ConsumerData, GroupPositions, GroupSubscription,
-    HeartbeatData, MessageModel, ProducerConnection, ProducerData, SubscriptionData,
-    TopicConfigSerializeWrapper, TopicList,
+    Body, CheckClientRequestBody, ConsumeFromWhere, ConsumeQueue, ConsumeType, ConsumerData, ConsumerIdList,
+    ConsumerOffsets, DelayOffsets, GroupPositions, GroupSubscription, HeartbeatData, MessageModel,
+    ProducerConnection, ProducerData, SubscriptionData, TopicConfigSerializeWrapper, TopicList,
 };
 use steadfast_wire::code::{request, response};
 use steadfast_wire::header::{ExtFields, Header};
@@ -196,6 +196,63 @@ fn a_queue_is_shown_as_it_is_in_memory_and_in_runs() {
     assert_eq!(part.queue_data, shown.queue_data[68..]);
     let past = ask(&mut node, request::QUERY_CONSUME_QUEUE, &fields("70", "1"));
     assert_eq!(ConsumeQueue::decode(&past.body).unwrap().queue_data, []);
+}
+
+#[test]
+fn the_oldest_message_of_a_queue_tells_its_time() {
+    let earliest = |node: &mut Node, queue: &'static str| {
+        let fields = [("topic", "T"), ("queueId", queue)];
+        ask(node, request::GET_EARLIEST_MSG_STORETIME, &fields).number("timestamp")
+    };
+    let mut node = Node::new();
+    node.ticks = 7;
+    (0..100).for_each(|_| _ = node.send("T", 0, &"x".repeat(200), ""));
+    assert_eq!(earliest(&mut node, "0"), 1_000_007);
+    assert_eq!(earliest(&mut node, "1"), -1, "it has none");
+    assert_eq!(earliest(&mut node.restart(), "0"), 1_000_007);
+}
+
+#[test]
+fn a_subscription_is_checked_and_a_member_may_leave() {
+    let mut node = Node::new();
+    let mut check = |kind: &str| {
+        let subscription_data =
+            SubscriptionData { topic: "T".into(), expression_type: Some(kind.into()), ..Default::default() };
+        let body = CheckClientRequestBody {
+            client_id: "a".into(),
+            group: "g".into(),
+            namespace: None,
+            subscription_data,
+        };
+        node.json(1, request::CHECK_CLIENT_CONFIG, &body).code
+    };
+    assert_eq!((check("TAG"), check("SQL92")), (response::SUCCESS, response::SYSTEM_ERROR));
+    join(&mut node, 7, "a");
+    join(&mut node, 8, "b");
+    let leave = [("clientID", "a"), ("consumerGroup", "g"), ("producerGroup", "producers")];
+    assert_eq!(ask(&mut node, request::UNREGISTER_CLIENT, &leave).code, response::SUCCESS);
+    assert_eq!(node.notices(), [(8, "g".to_owned())], "the others share its queues");
+    let left = ask(&mut node, request::GET_CONSUMER_LIST_BY_GROUP, &[("consumerGroup", "g")]);
+    assert_eq!(ConsumerIdList::decode(&left.body).unwrap().consumer_id_list, ["b"]);
+    let producers = ask(&mut node, request::GET_PRODUCER_CONNECTION_LIST, &[("producerGroup", "producers")]);
+    assert_eq!(ProducerConnection::decode(&producers.body).unwrap().connection_set.len(), 1);
+}
+
+/// What RocketMQ's slaves and some monitors ask for.
+#[test]
+fn positions_and_delay_levels_are_listed() {
+    let mut node = Node::new();
+    node.send("T", 0, "x", "");
+    node.send("T", 0, "later", "DELAY\u{1}2\u{2}");
+    node.pass(5_000);
+    node.commit("g", "T", 0, 1);
+    node.commit("g", "T", 1, 0);
+    let positions = ask(&mut node, request::GET_ALL_CONSUMER_OFFSET, &[]);
+    let positions = ConsumerOffsets::decode(&positions.body).unwrap().offset_table;
+    assert_eq!(positions, [("T@g".to_owned(), [(0, 1), (1, 0)].into())].into());
+    let levels = ask(&mut node, request::GET_ALL_DELAY_OFFSET, &[]);
+    let levels = DelayOffsets::decode(&levels.body).unwrap().offset_table;
+    assert_eq!((levels.len(), levels[&1], levels[&2]), (18, 0, 1));
 }
 
 #[test]

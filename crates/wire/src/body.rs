@@ -101,6 +101,8 @@ bodies! {
     GroupPositions, object_keys = true;
     GroupSubscription;
     ConsumeQueue;
+    ConsumerOffsets;
+    DelayOffsets;
     GroupList;
     SubscriptionGroupConfig;
     SubscriptionGroupList;

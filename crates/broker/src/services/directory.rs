@@ -4,8 +4,8 @@ use steadfast_store::unit::Unit;
 use steadfast_types::topic;
 use steadfast_types::{QueueOffset, limits};
 use steadfast_wire::body::{
-    Connection, ConsumeQueue, ConsumeQueueUnit, DataVersion, GroupSubscription, ProducerConnection,
-    TopicConfig, TopicConfigSerializeWrapper, TopicList,
+    Connection, ConsumeQueue, ConsumeQueueUnit, ConsumerOffsets, DataVersion, DelayOffsets,
+    GroupSubscription, ProducerConnection, TopicConfig, TopicConfigSerializeWrapper, TopicList,
 };
 use steadfast_wire::code::response;
 
@@ -41,10 +41,35 @@ impl Broker {
     pub(super) fn all_topic_configs(&self, skip: usize, max: usize) -> Reply {
         let page = self.state.topics.iter().skip(skip).take(max);
         let topic_config_table = page.map(|t| (t.config.name.to_string(), to_wire(&t.config))).collect();
-        let data_version = DataVersion { counter: self.committed().get() as i64, ..DataVersion::default() };
+        let data_version = self.data_version();
         let body = TopicConfigSerializeWrapper { data_version, topic_config_table, ..Default::default() };
         let total = self.state.topics.iter().count().to_string();
         Reply { header: ReplyHeader::Field("totalTopicNum", total), ..Reply::json(&body) }
+    }
+
+    /// GET_ALL_CONSUMER_OFFSET: every position.
+    pub(super) fn consumer_offsets(&self) -> Reply {
+        let queues = |group: &str, topic: &str| {
+            let offsets = self.state.positions.queues(group, topic);
+            offsets.map(|(queue, offset)| (queue.get(), offset.get() as i64)).collect()
+        };
+        let pairs = self.state.positions.pairs();
+        let offset_table =
+            pairs.map(|(group, topic)| (format!("{topic}@{group}"), queues(group, topic))).collect();
+        Reply::json(&ConsumerOffsets { data_version: self.data_version(), offset_table })
+    }
+
+    /// GET_ALL_DELAY_OFFSET: how far each delay level is delivered.
+    pub(super) fn delay_offsets(&self) -> Reply {
+        let levels = &self.options.delay_levels;
+        let next = |level| self.state.delays.next(levels.queue(level)).get() as i64;
+        let offset_table = (1..=levels.count()).map(|level| (level, next(level))).collect();
+        Reply::json(&DelayOffsets { data_version: self.data_version(), offset_table })
+    }
+
+    /// It changes whenever something does.
+    fn data_version(&self) -> DataVersion {
+        DataVersion { counter: self.committed().get() as i64, ..DataVersion::default() }
     }
 
     /// GET_PRODUCER_CONNECTION_LIST.

@@ -7,10 +7,12 @@ use steadfast_store::unit::QueueName;
 use steadfast_types::{QueueId, QueueOffset};
 use steadfast_wire::code::response;
 
+use super::Answer;
 use super::pull::outcome;
-use crate::broker::{Broker, Out, reply};
+use crate::broker::{Broker, Out, Phase, STOPPING, reply};
 use crate::filter::TagFilter;
 use crate::io::{ConnId, Now, Origin};
+use crate::reply::Reply;
 use crate::request::{PullRequest, Request};
 use crate::state::State;
 
@@ -69,11 +71,19 @@ impl HeldPulls {
     }
 }
 
+fn stopping() -> Reply {
+    Reply::error(response::SERVICE_NOT_AVAILABLE, STOPPING)
+}
+
 impl Broker {
-    pub(super) fn hold(&mut self, now: Now, origin: Origin, pull: PullRequest, filter: TagFilter) {
+    /// There is nothing yet: the pull waits, unless the broker stops.
+    pub(super) fn hold(&mut self, now: Now, origin: Origin, pull: PullRequest, filter: TagFilter) -> Answer {
+        if matches!(self.phase, Phase::Stopping | Phase::Stopped) {
+            return Err(stopping());
+        }
         // Nobody would get the answer.
         if origin.oneway {
-            return;
+            return Ok(None);
         }
         let number = self.held.next;
         self.held.next += 1;
@@ -86,6 +96,7 @@ impl Broker {
         }
         self.held.by_deadline.insert((deadline, number));
         self.held.by_number.insert(number, Held { origin, pull, filter, deadline });
+        Ok(None)
     }
 
     /// Messages were committed to a queue: answers those whose filter matches one of them.
@@ -122,6 +133,16 @@ impl Broker {
                 let pull = PullRequest { commit: None, hold, filter: Some(held.filter), ..held.pull };
                 self.request(now, held.origin, Request::Pull(Box::new(pull)), out);
             }
+        }
+    }
+
+    /// The broker stops: nothing will come. Some clients (Java 4.9) do not notice that a connection was closed until
+    /// their pull times out, half a minute later; an error lets them pull again after some seconds, wherever the route
+    /// leads by then.
+    pub(crate) fn release_held(&mut self, out: &mut Out<'_>) {
+        while let Some((_, number)) = self.held.by_deadline.first().copied() {
+            let Some(held) = self.held.remove(number, &mut self.state) else { return };
+            reply(held.origin, stopping(), out);
         }
     }
 

@@ -7,6 +7,7 @@ mod deliver;
 mod directory;
 mod groups;
 mod held;
+mod locks;
 mod lookup;
 mod measuring;
 mod offsets;
@@ -26,6 +27,7 @@ pub(crate) use calls::Calls;
 pub(crate) use deliver::Deliveries;
 pub(crate) use groups::Clients;
 pub(crate) use held::HeldPulls;
+pub(crate) use locks::LockHolders;
 pub(crate) use measuring::Measuring;
 pub(crate) use progress::ProgressAnswers;
 pub(crate) use reads::ReadsUnderWay;
@@ -90,6 +92,10 @@ impl Broker {
             Request::QueryConsumeQueue(query) => self.query_consume_queue(origin, *query, out),
             Request::ResetOffset(reset) => self.reset_offset(now, origin, *reset, out),
             Request::QueryTopicConsumers(topic) => Ok(Some(self.topic_consumers(&topic))),
+            Request::LockQueues(lock) => self.lock_queues(now, origin, *lock),
+            Request::UnlockQueues(lock) => self.unlock_queues(now, origin, *lock),
+            Request::GetConsumerOffsets => Ok(Some(self.consumer_offsets())),
+            Request::GetDelayOffsets => Ok(Some(self.delay_offsets())),
             Request::SendBack(request) => self.send_back(now, origin, request, out),
             Request::PutGroups(groups) => self.put_groups(now, origin, groups),
             Request::DeleteGroup { group, with_positions } => {

@@ -65,8 +65,7 @@ impl Broker {
         };
         if offset == end {
             if pull.hold > 0 {
-                self.hold(now, origin, pull, filter);
-                return Ok(None);
+                return self.hold(now, origin, pull, filter);
             }
             return Ok(Some(outcome(response::PULL_NOT_FOUND, "OFFSET_OVERFLOW_ONE", offset, min, end)));
         }
@@ -105,8 +104,7 @@ impl Broker {
             // Nothing matched. At the end of the queue the filtered consumer waits like any other.
             if found.next == end && pull.hold > 0 {
                 let pull = PullRequest { offset: found.next.get() as i64, ..pull };
-                self.hold(now, origin, pull, filter);
-                return Ok(None);
+                return self.hold(now, origin, pull, filter);
             }
             let next = found.next;
             return Ok(Some(outcome(response::PULL_RETRY_IMMEDIATELY, "NO_MATCHED_MESSAGE", next, min, end)));

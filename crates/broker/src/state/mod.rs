@@ -4,6 +4,7 @@
 mod delays;
 pub(crate) mod groups;
 mod jumps;
+mod locks;
 mod positions;
 mod queue;
 mod topics;
@@ -14,6 +15,7 @@ use bytes::{Buf, BufMut, Bytes};
 pub(crate) use delays::{Delays, Delivered, Delivery};
 pub(crate) use groups::Groups;
 pub(crate) use jumps::{Jumped, Jumps};
+pub(crate) use locks::{Lock, Locks};
 pub(crate) use positions::Positions;
 pub(crate) use queue::Queue;
 use steadfast_store::sabotage::{self, Sabotage};
@@ -26,7 +28,7 @@ use crate::control::{Control, Position};
 use crate::jump::{Jump, JumpCause, Move};
 
 /// Version of the encoding below.
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 
 /// Everything that the log decides.
 #[derive(Debug, Default)]
@@ -36,6 +38,7 @@ pub(crate) struct State {
     pub(crate) groups: Groups,
     pub(crate) delays: Delays,
     pub(crate) jumps: Jumps,
+    pub(crate) locks: Locks,
 }
 
 /// What a control record changed that somebody outside the state must know of.
@@ -59,6 +62,7 @@ impl State {
             Control::DeleteTopic(topic) => {
                 self.positions.forget_topic(topic);
                 self.jumps.forget_topic(topic);
+                self.locks.forget_topic(topic);
                 self.topics.delete(topic);
                 outcome.topics = true;
             }
@@ -68,11 +72,13 @@ impl State {
             Control::PutGroup(config) => self.groups.put(config),
             Control::DeleteGroup { group, with_positions } => {
                 self.groups.delete(group);
+                self.locks.forget_group(group);
                 if *with_positions {
                     self.positions.forget_group(group);
                     self.jumps.forget_group(group);
                 }
             }
+            Control::Lock(lock) => self.lock(lock),
             Control::Delivered(delivered) => self.delays.delivered(delivered),
         }
         outcome
@@ -89,6 +95,13 @@ impl State {
         self.topics.get(&jump.topic)?;
         let moves = self.positions.jump(jump);
         (!moves.is_empty()).then(|| self.note(&jump.group, &jump.topic, jump.cause, moves, at))
+    }
+
+    fn lock(&mut self, lock: &Lock) {
+        // A topic may have been deleted since its queue was locked.
+        let mut lock = lock.clone();
+        lock.queues.retain(|queue| self.topics.queue(&queue.topic, queue.queue_id).is_some());
+        self.locks.apply(&lock);
     }
 
     fn note(
@@ -126,6 +139,7 @@ impl State {
         self.groups.encode(&mut out);
         self.delays.encode(&mut out);
         self.jumps.encode(&mut out);
+        self.locks.encode(&mut out);
         out.into()
     }
 
@@ -141,6 +155,7 @@ impl State {
             groups: Groups::decode(bytes)?,
             delays: Delays::decode(bytes)?,
             jumps: Jumps::decode(bytes)?,
+            locks: Locks::decode(bytes)?,
         })
     }
 }

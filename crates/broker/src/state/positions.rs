@@ -46,6 +46,12 @@ impl Positions {
         self.groups.get(group)?.get(topic)?.get(&queue).copied()
     }
 
+    /// All positions of a group in a topic.
+    pub(crate) fn queues(&self, group: &str, topic: &str) -> impl Iterator<Item = (QueueId, QueueOffset)> {
+        let queues = self.groups.get(group).and_then(|topics| topics.get(topic));
+        queues.into_iter().flatten().map(|(queue, place)| (*queue, place.offset))
+    }
+
     /// Whether a group has positions in a topic.
     pub(crate) fn knows(&self, group: &str, topic: &str) -> bool {
         self.groups.get(group).is_some_and(|topics| topics.contains_key(topic))

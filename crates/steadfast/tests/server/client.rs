@@ -115,6 +115,14 @@ impl Client {
 
     /// What queue 0 has from an offset on, as stored.
     pub(crate) fn pull(&mut self, topic: &'static str, offset: i64) -> Answer {
+        let id = self.post_pull(topic, offset, 0);
+        let answer = self.answer().expect("an answer");
+        assert_eq!(answer.header.opaque, id);
+        answer
+    }
+
+    /// Posts a pull of queue 0 that waits so many milliseconds for a message.
+    pub(crate) fn post_pull(&mut self, topic: &'static str, offset: i64, hold: i64) -> i32 {
         let mut ext = ExtFields::default();
         PullMessage {
             consumer_group: "test".into(),
@@ -123,12 +131,13 @@ impl Client {
             queue_offset: offset,
             max_msg_nums: 32,
             // The subscription is in the request.
-            sys_flag: 4,
+            sys_flag: if hold > 0 { 4 | 2 } else { 4 },
+            suspend_timeout_millis: hold,
             subscription: Some("*".into()),
             ..PullMessage::default()
         }
         .encode(&mut ext);
-        self.ask(request::PULL_MESSAGE, ext, &[])
+        self.post(request::PULL_MESSAGE, ext, &[])
     }
 
     /// Where a topic is, if the name server at the other end knows.

@@ -59,6 +59,23 @@ fn sigterm_ends_it_cleanly_within_two_seconds() {
     }
 }
 
+/// RocketMQ's Java client 4.9 does not notice that a connection was closed before its pull times out.
+#[test]
+fn sigterm_answers_pulls_that_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let mut client = Client::connect(server.broker());
+    assert_eq!(client.send("t", b"first").code(), 0);
+    let held = client.post_pull("t", 1, 20_000);
+    assert_eq!(client.max_offset("t"), 1, "requests of a connection are taken in order");
+    let (status, took) = server.stop();
+    assert_eq!(status.code(), Some(0));
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let answer = client.answer().expect("an answer");
+    assert_eq!((answer.header.opaque, answer.code()), (held, 14), "{answer:?}");
+    client.until_closed();
+}
+
 #[test]
 fn sigterm_under_load_loses_no_acknowledged_message() {
     let dir = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::lenient::or_default;
-use super::{ConsumeFromWhere, ConsumeType, MessageModel, QueueMap, SubscriptionData};
+use super::{ConsumeFromWhere, ConsumeType, DataVersion, MessageModel, QueueMap, SubscriptionData};
 
 /// A list of topics: response to 206, 224, 305 and others.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -246,4 +246,24 @@ pub struct ConsumeQueueUnit {
     pub physic_size: i32,
     /// Hash code of its tag.
     pub tags_code: i64,
+}
+
+/// Response to GET_ALL_CONSUMER_OFFSET (43): RocketMQ's `consumerOffset.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConsumerOffsets {
+    /// Version of the table.
+    pub data_version: DataVersion,
+    /// Positions by `topic@group` and queue.
+    pub offset_table: BTreeMap<String, BTreeMap<u32, i64>>,
+}
+
+/// Response to GET_ALL_DELAY_OFFSET (45): RocketMQ's `delayOffset.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DelayOffsets {
+    /// Version of the table.
+    pub data_version: DataVersion,
+    /// Offset of the next message to deliver, by delay level.
+    pub offset_table: BTreeMap<u32, i64>,
 }
