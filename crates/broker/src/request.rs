@@ -625,11 +625,15 @@ fn topic_config(ext: &ExtFields<'_>) -> Result<crate::state::TopicConfig, Reply>
             Reply::error(response::INVALID_PARAMETER, remark)
         })
     };
+    let perm = u32::try_from(h.perm).ok().filter(|perm| *perm <= 7).ok_or_else(|| {
+        let remark = format!("perm is {}, it must be 2 (write), 4 (read), 6 (both) or 0 (neither)", h.perm);
+        Reply::error(response::INVALID_PARAMETER, remark)
+    })?;
     Ok(crate::state::TopicConfig {
         name: h.topic.as_ref().into(),
         read_queues: queues(h.read_queue_nums, "readQueueNums")?,
         write_queues: queues(h.write_queue_nums, "writeQueueNums")?,
-        perm: h.perm as u32 & 7,
+        perm,
         sys_flag: h.topic_sys_flag.unwrap_or(0),
         order: h.order,
     })

@@ -158,3 +158,128 @@ fn of_many_searches_only_a_few_are_under_way() {
     let served = node.answers.iter().filter(|answer| answer.code == response::SUCCESS);
     assert_eq!(served.count(), 10 + 1 + 100, "nobody is served who is gone");
 }
+
+/// Every code with every field at its extremes, in a request that otherwise makes sense: answered, or held as a pull
+/// is, and neither a panic nor a directory that does not open.
+#[test]
+fn no_field_of_any_request_breaks_it() {
+    const SANE: [(&str, &str); 29] = [
+        ("topic", "T"),
+        ("consumerGroup", "g"),
+        ("producerGroup", "g"),
+        ("group", "g"),
+        ("groupName", "g"),
+        ("queueId", "0"),
+        ("queueOffset", "0"),
+        ("maxMsgNums", "32"),
+        ("sysFlag", "5"),
+        ("commitOffset", "0"),
+        ("subscription", "*"),
+        ("subVersion", "0"),
+        ("suspendTimeoutMillis", "0"),
+        ("key", "k"),
+        ("maxNum", "32"),
+        ("beginTimestamp", "0"),
+        ("endTimestamp", "9223372036854775807"),
+        ("offset", "0"),
+        ("timestamp", "0"),
+        ("readQueueNums", "4"),
+        ("writeQueueNums", "4"),
+        ("perm", "6"),
+        ("defaultTopic", "TBW102"),
+        ("delayLevel", "1"),
+        ("originTopic", "T"),
+        ("clientID", "c"),
+        ("isForce", "true"),
+        ("index", "0"),
+        ("count", "10"),
+    ];
+    /// A send's fields have letters for names.
+    const SEND: [(&str, &str); 13] = [
+        ("a", "g"),
+        ("b", "T"),
+        ("c", "TBW102"),
+        ("d", "4"),
+        ("e", "0"),
+        ("f", "0"),
+        ("g", "1"),
+        ("h", "0"),
+        ("i", "KEYS\u{1}k\u{2}"),
+        ("j", "0"),
+        ("k", "false"),
+        ("l", "16"),
+        ("m", "false"),
+    ];
+    const EXTREMES: [&str; 12] = [
+        "-1",
+        "0",
+        "2147483647",
+        "-2147483648",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "99999999999999999999",
+        "",
+        "a\0b",
+        "\u{1}\u{2}",
+        "../../订单",
+        "DELAY\u{1}9223372036854775807\u{2}UNIQ_KEY\u{1}\u{2}KEYS\u{1}\0 \u{1}",
+    ];
+    let mut node = Node::new();
+    let codes = (0..1_000).filter(|code| request::name(*code) != "UNKNOWN");
+    for code in codes {
+        let base: &[(&str, &str)] = if [request::SEND_MESSAGE_V2, request::SEND_BATCH_MESSAGE].contains(&code)
+        {
+            &SEND
+        } else {
+            &SANE
+        };
+        for changed in 0..base.len() {
+            for extreme in EXTREMES {
+                let mut header = Header::request(code, 0);
+                for (i, (name, value)) in base.iter().enumerate() {
+                    header.ext.push(*name, if i == changed { extreme } else { value });
+                }
+                node.request(1, header, Bytes::from_static(b"body"));
+            }
+        }
+        node.make_space();
+        // Whatever was deleted or made unreadable is there again.
+        let mut create = Header::request(request::UPDATE_AND_CREATE_TOPIC, 0);
+        let topic = headers::CreateTopic {
+            topic: "T".into(),
+            default_topic: "TBW102".into(),
+            read_queue_nums: 4,
+            write_queue_nums: 4,
+            perm: 6,
+            ..headers::CreateTopic::default()
+        };
+        topic.encode(&mut create.ext);
+        assert_eq!(node.ask(create, Bytes::new()).code, response::SUCCESS, "after {}", request::name(code));
+        let sent = node.send("T", 0, "whole", "");
+        assert_eq!(sent.code, response::SUCCESS, "after {}: {}", request::name(code), sent.remark);
+        node.answers.clear();
+    }
+    let mut node = node.restart();
+    let end = node.send("T", 0, "last", "").number("queueOffset");
+    assert_eq!(node.pull("T", 0, end).bodies(), ["last"]);
+}
+
+#[test]
+fn a_permission_that_is_none_is_refused() {
+    let mut node = Node::new();
+    for perm in [-1, 8, 9, i32::MAX, i32::MIN] {
+        let mut create = Header::request(request::UPDATE_AND_CREATE_TOPIC, 0);
+        let topic = headers::CreateTopic {
+            topic: "T".into(),
+            default_topic: "TBW102".into(),
+            read_queue_nums: 4,
+            write_queue_nums: 4,
+            perm,
+            ..headers::CreateTopic::default()
+        };
+        topic.encode(&mut create.ext);
+        let refused = node.ask(create, Bytes::new());
+        assert_eq!(refused.code, response::INVALID_PARAMETER, "{perm}");
+        assert!(refused.remark.contains("6 (both)"), "{}", refused.remark);
+    }
+}

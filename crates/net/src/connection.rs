@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -20,6 +20,11 @@ use crate::server::Limits;
 /// Number of a connection; never reused within a process.
 pub type ConnId = u64;
 
+/// What waits for a client counts among all that waits from here on: most connections never have so much.
+const COUNTED_MIN: usize = 64 * 1024;
+/// A client that has less than this waiting is not to blame for too much that waits for all.
+const BLAMED_MIN: usize = 1024 * 1024;
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// A client's connection.
@@ -29,6 +34,8 @@ pub struct Connection {
     limits: Limits,
     runtime: Handle,
     state: Mutex<State>,
+    /// Bytes that wait to be read by all clients of the port.
+    unread: Arc<AtomicUsize>,
     /// Wakes the reader when enough was answered.
     pub(crate) answered: Notify,
     /// Wakes the reader when the connection is to be closed.
@@ -44,16 +51,24 @@ struct State {
     unanswered: usize,
     /// Bytes of the unanswered requests: an estimate, since answers come in any order.
     unanswered_bytes: usize,
+    /// What of `out` is counted in [`Connection::unread`].
+    counted: usize,
 }
 
 impl Connection {
-    pub(crate) fn new(socket: OwnedWriteHalf, peer: SocketAddr, limits: Limits) -> Self {
+    pub(crate) fn new(
+        socket: OwnedWriteHalf,
+        peer: SocketAddr,
+        limits: Limits,
+        unread: Arc<AtomicUsize>,
+    ) -> Self {
         let state = State {
             socket: Some(Arc::new(socket)),
             out: OutBuffer::default(),
             draining: false,
             unanswered: 0,
             unanswered_bytes: 0,
+            counted: 0,
         };
         Connection {
             id: NEXT_ID.fetch_add(1, Relaxed),
@@ -61,6 +76,7 @@ impl Connection {
             limits,
             runtime: Handle::current(),
             state: Mutex::new(state),
+            unread,
             answered: Notify::new(),
             closing: Notify::new(),
         }
@@ -108,14 +124,27 @@ impl Connection {
             return;
         }
         state.out.append(encode);
-        if state.out.len() > self.limits.out_bytes {
+        self.count(&mut state);
+        let (waiting, unread) = (state.out.len(), self.unread.load(Relaxed));
+        let is_too_much = unread > self.limits.unread_bytes && waiting >= BLAMED_MIN;
+        if waiting > self.limits.out_bytes || is_too_much {
             tracing::warn!(
                 peer = %self.peer,
-                "client does not read its answers, {} bytes wait (limit {}): connection closed",
-                state.out.len(),
-                self.limits.out_bytes
+                "client does not read its answers, {waiting} bytes wait (limit {}), {unread} for all clients (limit {}): \
+                 connection closed",
+                self.limits.out_bytes,
+                self.limits.unread_bytes
             );
             self.close_locked(&mut state);
+        }
+    }
+
+    /// Takes up in the count of all connections what waits on this one now.
+    fn count(&self, state: &mut State) {
+        let counted = Some(state.out.len()).filter(|bytes| *bytes >= COUNTED_MIN).unwrap_or(0);
+        if counted != state.counted {
+            self.unread.fetch_add(counted.wrapping_sub(state.counted), Relaxed);
+            state.counted = counted;
         }
     }
 
@@ -150,11 +179,18 @@ impl Connection {
     fn close_locked(&self, state: &mut State) {
         state.socket = None;
         state.out = OutBuffer::default();
+        self.count(state);
         self.closing.notify_one();
     }
 
     /// Writes until all is written, or the connection has failed (true), or the socket is full (false).
     fn write_some(&self, state: &mut State) -> bool {
+        let is_done = self.write_all_it_takes(state);
+        self.count(state);
+        is_done
+    }
+
+    fn write_all_it_takes(&self, state: &mut State) -> bool {
         while state.out.len() > 0 {
             let Some(socket) = &state.socket else { return true };
             let mut slices = [IoSlice::new(&[]); SLICES];

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,8 @@ pub struct Limits {
     pub out_bytes: usize,
     /// Most bytes that unfinished frames of all connections hold; the oldest frame's connection is closed then.
     pub unfinished_bytes: usize,
+    /// Most bytes that wait to be read by all clients; then one that much waits for is disconnected.
+    pub unread_bytes: usize,
 }
 
 impl Default for Limits {
@@ -55,6 +57,7 @@ impl Default for Limits {
             unanswered_bytes: 32 * 1024 * 1024,
             out_bytes: 64 * 1024 * 1024,
             unfinished_bytes: limits::UNFINISHED_FRAMES,
+            unread_bytes: limits::UNREAD_ANSWERS,
         }
     }
 }
@@ -70,6 +73,7 @@ struct Shared {
     started: Instant,
     peers: Mutex<BTreeMap<ConnId, Peer>>,
     unfinished: Unfinished,
+    unread: Arc<AtomicUsize>,
 }
 
 struct Peer {
@@ -101,6 +105,7 @@ impl Server {
             started: Instant::now(),
             peers: Mutex::default(),
             unfinished: Unfinished::new(limits.unfinished_bytes),
+            unread: Arc::default(),
         });
         let accept = tokio::spawn(accept(Arc::clone(&shared), listener, handler));
         let sweep = tokio::spawn(sweep(Arc::clone(&shared)));
@@ -162,7 +167,7 @@ fn open<H: Handler>(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr, h
         tracing::debug!(%peer, "TCP_NODELAY: {error}");
     }
     let (reading, writing) = stream.into_split();
-    let conn = Arc::new(Connection::new(writing, peer, shared.limits));
+    let conn = Arc::new(Connection::new(writing, peer, shared.limits, Arc::clone(&shared.unread)));
     let activity = Arc::new(Activity { started: shared.started, millis: AtomicU64::new(0) });
     activity.touch();
     shared.peers().insert(conn.id(), Peer { conn: Arc::clone(&conn), activity: Arc::clone(&activity) });

@@ -173,6 +173,51 @@ fn a_client_that_does_not_read_is_disconnected() {
     assert_ended(&mut socket);
 }
 
+/// None of them has more waiting than one may have; together they would take all memory.
+#[test]
+fn of_many_clients_that_do_not_read_some_are_disconnected() {
+    let fixture = Fixture::start(Limits { unread_bytes: 32 << 20, ..Limits::default() });
+    let body = Bytes::from(vec![1_u8; 1 << 20]);
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let mut socket = fixture.connect();
+            socket.write_all(&request(1, b"")).expect("a write");
+            let conn = fixture.frames().0;
+            (socket, conn)
+        })
+        .collect();
+    // 24 MB for each of eight clients, of which the kernel's buffers take a part.
+    for i in 0..24 {
+        for (_, conn) in &clients {
+            answer(conn, i, body.clone());
+            conn.flush();
+        }
+    }
+    fixture.closed();
+    assert!(fixture.server.connections() < 8);
+    // Who reads is served, and what was waiting for the others does not count any more.
+    drop(clients);
+    while fixture.server.connections() > 0 {
+        fixture.closed();
+    }
+    let mut socket = fixture.connect();
+    socket.write_all(&request(1, b"")).expect("a write");
+    let conn = loop {
+        if let Event::Frames(conn, _) = fixture.events.recv_timeout(PATIENCE).expect("frames") {
+            break conn;
+        }
+    };
+    let reader = std::thread::spawn(move || {
+        let mut bytes = vec![0; 16 << 20];
+        socket.read_exact(&mut bytes).map(|()| socket)
+    });
+    for i in 0..16 {
+        answer(&conn, i, body.clone());
+        conn.flush();
+    }
+    reader.join().expect("the reader").expect("all answers");
+}
+
 #[test]
 fn reading_stops_while_too_much_is_unanswered() {
     for limits in [

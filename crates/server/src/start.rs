@@ -8,7 +8,7 @@ use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use steadfast_net::server::reserve;
 use steadfast_net::{Handler, Limits, Server};
-use steadfast_types::limits::UNFINISHED_FRAMES;
+use steadfast_types::limits;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime;
 use tokio::select;
@@ -69,7 +69,8 @@ async fn serve(sources: &Sources, config: &Config) -> anyhow::Result<()> {
     let limits = Limits {
         connections: connections(config, ports),
         idle: config.max_idle.into(),
-        unfinished_bytes: UNFINISHED_FRAMES / ports.max(1),
+        unfinished_bytes: limits::UNFINISHED_FRAMES / ports.max(1),
+        unread_bytes: limits::UNREAD_ANSWERS / ports.max(1),
         ..Limits::default()
     };
     let mut banner = Banner::new(config);

@@ -15,6 +15,8 @@ pub const HEARTBEAT_GROUPS: usize = 4096;
 /// Most bytes that unfinished frames of all connections hold; the ports of a server share it alike. A frame has 16 MiB at
 /// most, and takes up to twice what has come of it.
 pub const UNFINISHED_FRAMES: usize = 512 * 1024 * 1024;
+/// Most bytes of answers that wait for clients to read them, over all connections; the ports of a server share it alike.
+pub const UNREAD_ANSWERS: usize = 512 * 1024 * 1024;
 /// Most brokers, each replica counted, that a name server knows.
 pub const NAMESRV_BROKERS: usize = 4096;
 /// Most topics that a name server knows; a topic counts once for every broker that has it.
