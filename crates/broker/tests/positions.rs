@@ -266,26 +266,42 @@ fn commits_around_a_reset_are_in_the_order_of_the_log() {
     assert_eq!(jumps(&mut node), [jump("reset", 0, 6, 5)]);
 }
 
-#[test]
-fn resets_in_clients_reach_every_member_in_its_own_form() {
-    let data = |language: &str| HeartbeatData {
-        client_id: language.into(),
+/// A member of the group that subscribes to a topic.
+fn member(client_id: &str, topic: &str) -> HeartbeatData {
+    HeartbeatData {
+        client_id: client_id.into(),
         consumer_data_set: vec![ConsumerData {
             consume_from_where: ConsumeFromWhere::FirstOffset,
             consume_type: ConsumeType::Passively,
             group_name: "consumers".into(),
             message_model: MessageModel::Clustering,
-            subscription_data_set: vec![SubscriptionData { topic: "T".into(), ..Default::default() }],
+            subscription_data_set: vec![SubscriptionData { topic: topic.into(), ..Default::default() }],
             unit_mode: false,
         }],
         ..HeartbeatData::default()
-    };
+    }
+}
+
+/// Progress is told of the topics that members subscribe to; jumps of all.
+#[test]
+fn jumps_are_told_of_topics_without_subscribers() {
+    let mut node = filled();
+    reset(&mut node, MIDDLE);
+    let told = jumps(&mut node);
+    assert_eq!(told.len(), 2);
+    let header = Header::request(request::HEART_BEAT, 0).into_owned();
+    node.request(1, header, member("one", "Other").encode());
+    assert_eq!(jumps(&mut node), told);
+}
+
+#[test]
+fn resets_in_clients_reach_every_member_in_its_own_form() {
     let mut node = filled();
     node = Node::open(node.disk, Options { server_side_reset: false, ..options() });
     for (conn, language) in [(1, "JAVA"), (2, "CPP")] {
         let mut header = Header::request(request::HEART_BEAT, 0);
         header.language = steadfast_wire::header::Language::from_name(language);
-        node.request(conn, header, data(language).encode());
+        node.request(conn, header, member(language, "T").encode());
     }
     node.calls.clear();
     reset(&mut node, MIDDLE);

@@ -40,8 +40,9 @@ impl Broker {
         topic: Option<&str>,
         out: &mut Out<'_>,
     ) -> Answer {
-        let topics = self.topics_with_progress(group, topic);
+        let mut topics = self.topics_with_progress(group, topic);
         let position_jumps = topics.iter().flat_map(|topic| self.latest_jumps(group, topic)).collect();
+        self.retain_subscribed(group, &mut topics);
         let (mut stats, mut jobs) = (ConsumeStats { position_jumps, ..ConsumeStats::default() }, Vec::new());
         for topic in topics.iter().filter_map(|name| self.state.topics.get(name)) {
             for queue in topic.queues.iter().take(topic.config.read_queues as usize) {
@@ -96,22 +97,23 @@ impl Broker {
         }
     }
 
-    /// The topic that was named, or all in which the group has positions or subscriptions. While members are
-    /// connected, what none of them subscribes to any more does not count, as in RocketMQ.
+    /// The topic that was named, or all in which the group has positions or subscriptions.
     fn topics_with_progress(&self, group: &str, topic: Option<&str>) -> BTreeSet<String> {
+        if let Some(topic) = topic {
+            return [topic.to_owned()].into();
+        }
         let subscriptions = self.clients.consumer_group(group).map(|group| &group.subscriptions);
-        let subscriptions = subscriptions.filter(|subscriptions| !subscriptions.is_empty());
-        let mut topics: BTreeSet<String> = match topic {
-            Some(topic) => [topic.to_owned()].into(),
-            None => {
-                let subscribed = subscriptions.into_iter().flat_map(|topics| topics.keys().cloned());
-                self.state.positions.topics(group).map(|t| t.to_string()).chain(subscribed).collect()
-            }
-        };
-        if let Some(subscriptions) = subscriptions {
+        let subscribed = subscriptions.into_iter().flat_map(|topics| topics.keys().cloned());
+        self.state.positions.topics(group).map(|t| t.to_string()).chain(subscribed).collect()
+    }
+
+    /// While members are connected, what none of them subscribes to any more makes no progress, as in RocketMQ. The
+    /// group's jumps there are told nevertheless.
+    fn retain_subscribed(&self, group: &str, topics: &mut BTreeSet<String>) {
+        let subscriptions = self.clients.consumer_group(group).map(|group| &group.subscriptions);
+        if let Some(subscriptions) = subscriptions.filter(|subscriptions| !subscriptions.is_empty()) {
             topics.retain(|topic| subscriptions.contains_key(topic));
         }
-        topics
     }
 
     /// How far a group is in a queue. RocketMQ keeps no position in a retry topic that never had a message.
