@@ -313,6 +313,13 @@ impl Ledger {
         self.positions.keys()
     }
 
+    /// The highest position in a queue that anybody has asked for; the end of all queues if that is not known.
+    pub fn highest_commit(&self, queue: &Queue) -> Option<QueueOffset> {
+        const UNKNOWN: QueueOffset = QueueOffset::new(u64::MAX);
+        let books = self.positions.iter().filter(|(position, _)| position.queue == *queue);
+        books.flat_map(|(_, book)| &book.commits).map(|commit| commit.offset.unwrap_or(UNKNOWN)).max()
+    }
+
     /// Every queue that an acknowledgement or a consumer named.
     pub fn known_queues(&self) -> impl Iterator<Item = &Queue> {
         self.queues.keys()
@@ -321,6 +328,13 @@ impl Ledger {
     /// Whether the messages before `offset` may be gone.
     pub(crate) fn may_be_gone(&self, queue: &Queue, offset: QueueOffset) -> bool {
         self.expired.get(queue).is_some_and(|first| offset < *first)
+    }
+
+    /// Whether some messages of a topic are gone: of a message whose place nobody knows, that may be the fate.
+    pub(crate) fn has_expired(&self, topic: &str) -> bool {
+        let gone =
+            |(queue, first): (&Queue, &QueueOffset)| *queue.topic == *topic && *first > QueueOffset::ZERO;
+        self.expired.iter().any(gone)
     }
 
     /// Compares the record with what a full read of the healed cluster returned.

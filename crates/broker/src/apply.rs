@@ -12,6 +12,7 @@ use steadfast_types::Timestamp;
 use steadfast_types::topic::{AUTO_CREATE, DLQ_PREFIX, PERM_INHERIT, SCHEDULE};
 
 use crate::broker::{Broker, Out, Phase, acknowledge};
+use crate::control::Control;
 use crate::io::{Effect, Now};
 use crate::jump::Jump;
 use crate::measures::Traffic;
@@ -59,6 +60,8 @@ impl Broker {
 
     fn remember(&mut self, committed: &Committed) {
         self.applied_term = committed.entry.term;
+        let segment = self.layout.base_of(committed.payload_at);
+        self.state.segments.note(segment, committed.entry.store_time());
         let shown_already = sabotage::is(Sabotage::ReadableBeforeCommit);
         if committed.entry.kind == Kind::Batch && !shown_already {
             self.hot.push(committed.payload_at, committed.entry.payload.clone());
@@ -102,7 +105,10 @@ impl Broker {
                     let outcome = self.state.apply(&control, at);
                     self.deliveries.committed(&control);
                     changes.topics |= outcome.topics;
-                    changes.jumps.extend(outcome.jump);
+                    changes.jumps.extend(outcome.jumps);
+                    if let Control::Expire(expire) = control {
+                        self.expired(&expire.segments);
+                    }
                 }
             }
         }

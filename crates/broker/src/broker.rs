@@ -4,17 +4,19 @@
 use std::collections::BTreeMap;
 
 use steadfast_consensus::Group;
-use steadfast_store::log::{Mark, Room};
+use steadfast_store::log::{Layout, Mark, Room};
 use steadfast_types::{LogOffset, Term, Timestamp};
 
 use crate::checkpoint::Stretch;
 use crate::clock::Clock;
+use crate::damage::Damage;
 use crate::io::{ConnId, Effect, Input, Now, Origin};
 use crate::options::Options;
 use crate::pending::{Ack, Bundle, InFlight, Parked, Pending, not_stored, unknown};
 use crate::recent::{HotTail, RecentKeys};
 use crate::reply::Reply;
 use crate::request::Request;
+use crate::retention::Retaining;
 use crate::services::{
     Calls, Clients, Deliveries, HeldPulls, LockHolders, Measuring, ProgressAnswers, ReadsUnderWay, Resets,
     Statistics, Statuses,
@@ -58,6 +60,9 @@ pub struct Broker {
     /// The time of stamps and of delayed messages.
     pub(crate) clock: Clock,
     pub(crate) room: Room,
+    pub(crate) layout: Layout,
+    pub(crate) retaining: Retaining,
+    pub(crate) damage: Damage,
     pub(crate) pending: Pending,
     pub(crate) in_flight: Option<InFlight>,
     /// Requests that wait until a topic has been made.
@@ -97,6 +102,7 @@ impl Broker {
         }
         self.expire(now, out);
         self.deliver(now, out);
+        self.look_after_space(now, out);
         self.propose(now, out);
         self.maybe_checkpoint(now, out);
         self.maybe_stopped(out);
@@ -109,7 +115,13 @@ impl Broker {
         let pending = self.pending.oldest().map(|since| since + timeout);
         let parked = self.parked.iter().map(|p| p.since + timeout).min();
         let deliveries = self.deliveries.deadline().filter(|_| self.phase == Phase::Leading);
-        let others = [self.held.deadline(), self.clients.deadline(), self.calls.deadline(), deliveries];
+        let others = [
+            self.held.deadline(),
+            self.clients.deadline(),
+            self.calls.deadline(),
+            deliveries,
+            self.retention_deadline(),
+        ];
         others.into_iter().chain([writes, pending, parked]).flatten().min()
     }
 
@@ -135,10 +147,13 @@ impl Broker {
                 self.ask_again(now, out);
             }
             Input::Room(room) => self.room = room,
+            Input::Freed(result) => self.freed(now, result, out),
             Input::ReadDone(number, result) => self.read_done(now, number, result, out),
             Input::CheckpointDone(result) => self.checkpoint_done(now, result, out),
             Input::Reconfigure(origin, options) => self.reconfigure(origin, *options, out),
             Input::Measure(number) => self.measure(now, number, out),
+            Input::GiveUp(damaged) => self.give_up(now, damaged),
+            Input::Scrubbed(scrubbed) => self.scrubbed(scrubbed, out),
             Input::Stop => self.stop(out),
         }
     }

@@ -65,7 +65,8 @@ impl Broker {
         if !serving || !self.stretch.is_idle() || bytes == 0 || now.ticks < self.stretch.retry_at {
             return;
         }
-        if long || stopping {
+        let wanted = self.retaining.wants_checkpoint(self.stretch.from);
+        if long || wanted || stopping {
             self.stretch.final_done = stopping;
             let checkpoint = self.freeze();
             out(Effect::Checkpoint(Box::new(checkpoint)));
@@ -74,6 +75,8 @@ impl Broker {
 
     fn freeze(&mut self) -> Checkpoint {
         let covers = self.stretch.from..self.applied.end;
+        let gone = self.gone();
+        self.stretch.runs.retain(|run| !gone.left_of(run.covers.clone()).is_empty());
         let mut units = BTreeMap::new();
         let mut queues = Vec::new();
         for queue in self.state.topics.queues_mut().filter(|q| q.recent_len() > 0) {

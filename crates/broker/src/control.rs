@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, BytesMut};
-use steadfast_types::{QueueId, QueueOffset};
+use steadfast_types::{LogOffset, QueueId, QueueOffset};
 use steadfast_wire::body::SubscriptionGroupConfig;
 
 use crate::bytes_ext::{Malformed, get_text, put_text};
@@ -33,6 +33,37 @@ pub(crate) enum Control {
     Jump(Jump),
     /// Queues are locked for a client of a consumer group, or released.
     Lock(Lock),
+    /// Retention removes old messages.
+    Expire(Expire),
+    /// A damaged message is given up by its operator: consumers pass it.
+    Hole(Hole),
+}
+
+/// A message that nobody can read any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hole {
+    pub(crate) topic: Arc<str>,
+    pub(crate) queue_id: QueueId,
+    pub(crate) offset: QueueOffset,
+    /// Where it was in the log.
+    pub(crate) log_offset: LogOffset,
+}
+
+/// Old messages go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Expire {
+    /// Queues that begin later now.
+    pub(crate) starts: Vec<QueueStart>,
+    /// Bases of segments that are no longer part of the log.
+    pub(crate) segments: Vec<LogOffset>,
+}
+
+/// Where a queue begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct QueueStart {
+    pub(crate) topic: Arc<str>,
+    pub(crate) queue_id: QueueId,
+    pub(crate) min: QueueOffset,
 }
 
 /// The position of a consumer group in a queue: everything before it is processed.
@@ -47,6 +78,8 @@ pub(crate) struct Position {
 const PUT_TOPIC: u8 = 1;
 const DELETE_TOPIC: u8 = 2;
 const POSITION: u8 = 3;
+const EXPIRE: u8 = 16;
+const HOLE: u8 = 17;
 const PUT_GROUP: u8 = 4;
 const DELETE_GROUP: u8 = 5;
 const DELIVERED: u8 = 6;
@@ -124,6 +157,17 @@ impl Control {
                 out.put_u8(LOCK);
                 lock.encode(out);
             }
+            Self::Expire(expire) => {
+                out.put_u8(EXPIRE);
+                expire.encode(out);
+            }
+            Self::Hole(hole) => {
+                out.put_u8(HOLE);
+                put_text(out, &hole.topic);
+                out.put_u32(hole.queue_id.get());
+                out.put_u64(hole.offset.get());
+                out.put_u64(hole.log_offset.get());
+            }
         }
     }
 
@@ -143,8 +187,41 @@ impl Control {
             DELIVERED => Delivered::decode(bytes).map(Self::Delivered),
             JUMP => Jump::decode(bytes).map(Self::Jump),
             LOCK => Lock::decode(bytes).map(Self::Lock),
+            EXPIRE => Expire::decode(bytes).map(Self::Expire),
+            HOLE => Ok(Self::Hole(Hole {
+                topic: get_text(bytes)?.into(),
+                queue_id: QueueId::new(bytes.try_get_u32()?),
+                offset: QueueOffset::new(bytes.try_get_u64()?),
+                log_offset: LogOffset::new(bytes.try_get_u64()?),
+            })),
             _ => Err(Malformed),
         }
+    }
+}
+
+impl Expire {
+    fn encode(&self, out: &mut BytesMut) {
+        out.put_u32(self.starts.len() as u32);
+        for QueueStart { topic, queue_id, min } in &self.starts {
+            put_text(out, topic);
+            out.put_u32(queue_id.get());
+            out.put_u64(min.get());
+        }
+        out.put_u32(self.segments.len() as u32);
+        self.segments.iter().for_each(|base| out.put_u64(base.get()));
+    }
+
+    fn decode(bytes: &mut &[u8]) -> Result<Self, Malformed> {
+        let mut this = Self { starts: Vec::new(), segments: Vec::new() };
+        for _ in 0..bytes.try_get_u32()? {
+            let topic = get_text(bytes)?.into();
+            let queue_id = QueueId::new(bytes.try_get_u32()?);
+            this.starts.push(QueueStart { topic, queue_id, min: QueueOffset::new(bytes.try_get_u64()?) });
+        }
+        for _ in 0..bytes.try_get_u32()? {
+            this.segments.push(LogOffset::new(bytes.try_get_u64()?));
+        }
+        Ok(this)
     }
 }
 
@@ -183,7 +260,17 @@ mod tests {
             held: true,
         };
         let delivered = |what| Control::Delivered(Delivered { queue_id: QueueId::new(17), what });
+        let start = QueueStart { topic: "t".into(), queue_id: QueueId::new(1), min: QueueOffset::new(9) };
+        let expire = Expire { starts: vec![start], segments: vec![LogOffset::ZERO, LogOffset::new(1 << 30)] };
+        let hole = Hole {
+            topic: "t".into(),
+            queue_id: QueueId::new(2),
+            offset: QueueOffset::new(7),
+            log_offset: LogOffset::new(1 << 40),
+        };
         for control in [
+            Control::Hole(hole),
+            Control::Expire(expire),
             Control::Position(position.clone()),
             Control::Processed(position),
             Control::DeleteTopic("x".into()),

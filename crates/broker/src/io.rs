@@ -7,7 +7,8 @@ use std::ops::Range;
 use bytes::Bytes;
 use steadfast_consensus::Write;
 use steadfast_store::checkpoint::Checkpoint;
-use steadfast_store::log::{Mark, Room};
+use steadfast_store::disk::Space;
+use steadfast_store::log::{Gone, Mark, Room};
 use steadfast_store::run::RunInfo;
 use steadfast_store::unit::{KeyEntry, QueueName, Unit};
 use steadfast_types::{LogOffset, QueueOffset, Timestamp};
@@ -79,6 +80,12 @@ pub enum Input {
     Reconfigure(Origin, Box<Options>),
     /// Tell all figures in [`Effect::Measured`] with the same number.
     Measure(u64),
+    /// [`Effect::Free`] was done, or not; then it is tried again later.
+    Freed(Result<Freed, String>),
+    /// A segment was verified in the background.
+    Scrubbed(Scrubbed),
+    /// An operator gives damaged messages up; they become holes.
+    GiveUp(Vec<DamagedRecord>),
     /// Stop cleanly: refuse what is new, finish what is in flight, then [`Effect::Stopped`].
     Stop,
 }
@@ -124,6 +131,10 @@ pub enum Effect {
     Read(u64, ReadJob),
     /// Write an index run and a snapshot, then give [`Input::CheckpointDone`]. At most one is under way.
     Checkpoint(Box<Checkpoint>),
+    /// Free the files of segments that the log has dropped ([`crate::reader::Reader::forget`], then
+    /// [`steadfast_store::retention::free`]), then give [`Input::Freed`]. Never while a checkpoint is written, and
+    /// at most one is under way.
+    Free(Freeing),
     /// Topics changed: register with the name servers. Emitted before the reply to the request that changed them.
     Register(Vec<TopicConfig>),
     /// The group takes no more writes; reads go on.
@@ -134,6 +145,59 @@ pub enum Effect {
     Warn(String),
     /// Everything acknowledged is done; the process may end.
     Stopped,
+}
+
+/// Files to be freed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freeing {
+    /// Bases of the segments.
+    pub bases: Vec<LogOffset>,
+    /// Files that are kept for new segments.
+    pub spares: usize,
+    /// All that the log has dropped so far.
+    pub gone: Gone,
+}
+
+/// Files that were freed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freed {
+    /// Bases of the segments.
+    pub bases: Vec<LogOffset>,
+    /// How full the disk is now.
+    pub space: Space,
+}
+
+/// Where the messages of a queue lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extent {
+    /// The queue.
+    pub queue: QueueName,
+    /// Those in each of the stretches that were asked for, empty if there are none.
+    pub offsets: Vec<Range<QueueOffset>>,
+}
+
+/// What verifying a closed segment found ([`crate::reader::Reader::scrub`]).
+#[derive(Debug, Clone)]
+pub struct Scrubbed {
+    /// The segment.
+    pub base: LogOffset,
+    /// Its damaged messages, or why it could not be verified.
+    pub result: Result<Vec<DamagedRecord>, String>,
+}
+
+/// A message whose bytes are not what was stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedRecord {
+    /// Its queue.
+    pub queue: QueueName,
+    /// Its offset there.
+    pub offset: QueueOffset,
+    /// Its place in the log.
+    pub log_offset: LogOffset,
+    /// Bytes in its record.
+    pub size: u32,
+    /// Unique key and keys as the damaged bytes have them, which may be wrong.
+    pub keys: Vec<String>,
 }
 
 /// Something to read from disk.
@@ -147,8 +211,10 @@ pub enum ReadJob {
         offsets: Range<QueueOffset>,
         /// Which messages.
         filter: TagFilter,
-        /// Offsets of damaged messages, which match every filter.
+        /// Offsets of damaged messages, which match every filter; ascending.
         fenced: Vec<QueueOffset>,
+        /// Offsets of messages that were given up, which nobody is given; ascending.
+        holes: Vec<QueueOffset>,
         /// Most messages.
         max_messages: usize,
         /// Most bytes; one message is always returned.
@@ -173,6 +239,8 @@ pub enum ReadJob {
         key: String,
         /// Candidates that no index run has yet.
         recent: Vec<KeyEntry>,
+        /// Places of messages of the topic that were given up.
+        holes: Vec<LogOffset>,
         /// Only messages stored in this time.
         stored: Range<Timestamp>,
         /// Most messages.
@@ -213,12 +281,21 @@ pub enum ReadJob {
         offsets: Range<QueueOffset>,
         /// Units that no index run has yet, the last ones of `offsets`.
         recent: Vec<Unit>,
+        /// Offsets of messages that were given up; ascending.
+        holes: Vec<QueueOffset>,
         /// The time.
         time: Timestamp,
         /// RocketMQ's boundary: the first message not before, or the last one not after.
         upper: bool,
         /// End of the committed log.
         committed: LogOffset,
+    },
+    /// Which messages of some queues lie in some stretches of the log.
+    Extents {
+        /// The stretches, ascending; index runs cover them.
+        stretches: Vec<Range<LogOffset>>,
+        /// The queues, each with the offsets to look at, which index runs have.
+        queues: Vec<(QueueName, Range<QueueOffset>)>,
     },
 }
 
@@ -238,6 +315,8 @@ pub enum ReadResult {
     Units(Vec<Unit>),
     /// A number: a queue offset or a time.
     Number(u64),
+    /// Where queues lie.
+    Extents(Vec<Extent>),
     /// There is no such record.
     NotFound,
     /// A record is damaged; it is never skipped.

@@ -22,10 +22,13 @@ pub(crate) enum JumpCause {
     NewQueue = 4,
     /// A client committed a position before the last one: what is between is delivered again.
     Commit = 5,
+    /// A damaged message was given up by an operator.
+    Hole = 6,
 }
 
 impl JumpCause {
-    const ALL: [Self; 5] = [Self::Reset, Self::OutOfRange, Self::Expired, Self::NewQueue, Self::Commit];
+    const ALL: [Self; 6] =
+        [Self::Reset, Self::OutOfRange, Self::Expired, Self::NewQueue, Self::Commit, Self::Hole];
 
     /// Its name in figures and answers.
     pub(crate) fn name(self) -> &'static str {
@@ -35,6 +38,7 @@ impl JumpCause {
             Self::Expired => "expired",
             Self::NewQueue => "new_queue",
             Self::Commit => "commit",
+            Self::Hole => "hole",
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use crate::retention::Retention;
 use steadfast_types::topic::{PERM_READ, PERM_WRITE};
 
 use crate::delay_levels::DelayLevels;
@@ -69,6 +70,8 @@ pub struct Options {
     pub pending_bytes: usize,
     /// Bytes of disk that the log leaves alone, for checkpoints.
     pub disk_free_min: u64,
+    /// How long messages are kept.
+    pub retention: Retention,
     /// Bytes of memory for reads of older messages.
     pub read_cache_bytes: usize,
     /// All settings as GET_BROKER_CONFIG shows them: key and value.
@@ -102,6 +105,7 @@ impl Default for Options {
             hot_bytes: 64 << 20,
             pending_bytes: 64 << 20,
             disk_free_min: 64 << 20,
+            retention: Retention::default(),
             read_cache_bytes: 48 << 20,
             shown_config: Vec::new(),
         }

@@ -2,6 +2,10 @@
 //! from a small pool of threads. A run that is damaged or missing is made again from the stretch of the log it
 //! covers, by the first read that needs it; that read and those after it wait for this.
 
+mod extents;
+mod rebuild;
+mod scrub;
+
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -10,17 +14,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use bytes::Bytes;
 use steadfast_store::checkpoint::{INDEX_DIR, Snapshot};
 use steadfast_store::disk::Disk;
-use steadfast_store::log::{self, Layout};
+use steadfast_store::log::{self, Gone, Layout};
 use steadfast_store::reader::{LogReader, ReadError};
-use steadfast_store::run::{Run, RunError, RunId};
+use steadfast_store::run::{Run, RunError, RunId, RunInfo};
 use steadfast_store::unit::{KeyEntry, QueueName, Unit, key_hash};
 use steadfast_types::properties::Lookup;
 use steadfast_types::record::StoredMessage;
 use steadfast_types::{LogOffset, QueueOffset, Timestamp};
 
+use self::rebuild::rebuild_run;
 use crate::filter::TagFilter;
-use crate::io::{ReadJob, ReadResult};
-use crate::recovery::{Fenced, rebuild_run};
+use crate::io::{Freeing, ReadJob, ReadResult};
+use crate::recovery::Fenced;
 
 /// Units read from a run at a time.
 const UNITS: usize = 2048;
@@ -40,6 +45,8 @@ pub(crate) enum Failure {
     Read(#[from] ReadError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    Scan(#[from] log::ScanError),
     #[error("index runs are being made again from the log, {done} of {all} are complete")]
     Late { done: usize, all: usize },
     #[error("more than {OTHER_KEYS} messages have other keys with the same hash; ask for a shorter time")]
@@ -62,32 +69,50 @@ pub struct Reader<D: Disk> {
     slots: RwLock<Vec<Arc<Slot<D>>>>,
     /// Runs that are being made again at the moment.
     rebuilding: AtomicUsize,
+    /// What retention has dropped from the log.
+    gone: RwLock<Gone>,
+    /// Index runs cover the log up to here.
+    covered: RwLock<LogOffset>,
     /// Damaged messages that were met when a run was made again: they match every filter and every key.
     fenced: RwLock<Vec<Fenced>>,
 }
 
 impl<D: Disk> Reader<D> {
     /// A reader that knows the runs of a snapshot. A run that does not open is made again when needed.
-    pub(crate) fn new(disk: D, layout: Layout, cache_bytes: usize) -> Self {
+    pub(crate) fn new(disk: D, layout: Layout, gone: Gone, cache_bytes: usize) -> Self {
         let log = LogReader::new(disk.clone(), log::DIR, cache_bytes);
-        Self {
-            disk,
-            layout,
-            log,
-            slots: RwLock::default(),
-            rebuilding: AtomicUsize::new(0),
-            fenced: RwLock::default(),
-        }
+        let gone = RwLock::new(gone);
+        let (slots, covered, rebuilding, fenced) = Default::default();
+        Self { disk, layout, log, slots, rebuilding, gone, covered, fenced }
     }
 
     /// Takes over the runs that a snapshot names. Call it before the core hears that the checkpoint is done.
     pub fn install(&self, snapshot: &Snapshot) {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
-        for info in snapshot.runs.iter().skip(slots.len()) {
-            let run = Run::open(&self.disk, INDEX_DIR, info.id()).ok().filter(|run| run.info() == info);
-            let run = Mutex::new(run.map(Arc::new));
-            slots.push(Arc::new(Slot { covers: info.covers.clone(), run }));
+        let known = std::mem::take(&mut *slots);
+        *slots = snapshot.runs.iter().map(|info| self.slot(&known, info)).collect();
+        drop(slots);
+        *self.covered.write().unwrap_or_else(PoisonError::into_inner) = snapshot.mark.end;
+    }
+
+    fn slot(&self, known: &[Arc<Slot<D>>], info: &RunInfo) -> Arc<Slot<D>> {
+        if let Some(slot) = known.iter().find(|slot| slot.covers == info.covers) {
+            return Arc::clone(slot);
         }
+        let run = Run::open(&self.disk, INDEX_DIR, info.id()).ok().filter(|run| run.info() == info);
+        Arc::new(Slot { covers: info.covers.clone(), run: Mutex::new(run.map(Arc::new)) })
+    }
+
+    /// The log has dropped segments. Call it before their files are freed.
+    pub fn forget(&self, freeing: &Freeing) {
+        *self.gone.write().unwrap_or_else(PoisonError::into_inner) = freeing.gone.clone();
+        freeing.bases.iter().for_each(|base| self.log.forget(*base));
+        let is_left = |fenced: &Fenced| !freeing.gone.contains(fenced.unit.log_offset);
+        self.fenced.write().unwrap_or_else(PoisonError::into_inner).retain(is_left);
+    }
+
+    fn is_gone(&self, at: LogOffset) -> bool {
+        self.gone.read().unwrap_or_else(PoisonError::into_inner).contains(at)
     }
 
     /// How many runs cannot be used as they are.
@@ -121,8 +146,9 @@ impl<D: Disk> Reader<D> {
 
     fn try_perform(&self, job: ReadJob, late: &dyn Fn() -> bool) -> Result<ReadResult, Failure> {
         match job {
-            ReadJob::Queue { queue, offsets, filter, fenced, max_messages, max_bytes, committed } => {
-                let (units, after) = self.matching(&queue, offsets, (&filter, &fenced), max_messages)?;
+            ReadJob::Queue { queue, offsets, filter, fenced, holes, max_messages, max_bytes, committed } => {
+                let choice = Choice { filter, fenced, holes };
+                let (units, after) = self.matching(&queue, offsets, &choice, max_messages)?;
                 let (numbers, units): (Vec<_>, Vec<_>) = units.into_iter().unzip();
                 if units.is_empty() {
                     return Ok(ReadResult::Messages { records: Vec::new(), next: after });
@@ -135,8 +161,8 @@ impl<D: Disk> Reader<D> {
                 let records = self.log.records(&units, max_bytes, committed)?;
                 Ok(ReadResult::Messages { records, next: QueueOffset::ZERO })
             }
-            ReadJob::Query { topic, key, recent, stored, max_messages, committed } => {
-                let wanted = Wanted { topic, key, stored, max_messages, committed };
+            ReadJob::Query { topic, key, recent, holes, stored, max_messages, committed } => {
+                let wanted = Wanted { topic, key, holes, stored, max_messages, committed };
                 self.query(&wanted, recent, late)
             }
             ReadJob::View { at, committed } => match self.log.record_at(at, committed) {
@@ -159,8 +185,11 @@ impl<D: Disk> Reader<D> {
                 };
                 Ok(ReadResult::Number(self.store_time(&unit, committed)?.get()))
             }
-            ReadJob::Search { queue, offsets, recent, time, upper, committed } => {
-                self.search(&queue, offsets, &recent, time, upper, committed)
+            ReadJob::Search { queue, offsets, recent, holes, time, upper, committed } => {
+                self.search(&queue, offsets, (&recent, &holes), time, upper, committed)
+            }
+            ReadJob::Extents { stretches, queues } => {
+                self.extents(&stretches, queues).map(ReadResult::Extents)
             }
         }
     }
@@ -214,14 +243,14 @@ impl<D: Disk> Reader<D> {
         &self,
         queue: &QueueName,
         offsets: Range<QueueOffset>,
-        (filter, fenced): (&TagFilter, &[QueueOffset]),
+        choice: &Choice,
         max: usize,
     ) -> Result<(Vec<(QueueOffset, Unit)>, QueueOffset), Failure> {
         let mut found = Vec::new();
         let mut at = offsets.start;
         let mut scanned = 0;
         while at < offsets.end && found.len() < max && scanned < SCAN_UNITS {
-            let ask = match filter {
+            let ask = match choice.filter {
                 TagFilter::All => max - found.len(),
                 TagFilter::Tags(_) => UNITS,
             };
@@ -231,7 +260,7 @@ impl<D: Disk> Reader<D> {
                 if found.len() == max {
                     break;
                 }
-                if filter.matches(unit.tag) || fenced.contains(&at) || self.is_fenced(&unit) {
+                if !choice.passes(at) && (choice.wants(at, unit.tag) || self.is_fenced(&unit)) {
                     found.push((at, unit));
                 }
                 at = at.next();
@@ -292,8 +321,9 @@ impl<D: Disk> Reader<D> {
             return Ok(run.clone());
         }
         let begins = slot.covers.start;
+        let gone = self.gone.read().unwrap_or_else(PoisonError::into_inner).clone();
         self.rebuilding.fetch_add(1, Relaxed);
-        let rebuilt = rebuild_run(&self.disk, self.layout, slot.covers.clone());
+        let rebuilt = rebuild_run(&self.disk, self.layout, &gone, slot.covers.clone());
         self.rebuilding.fetch_sub(1, Relaxed);
         let fenced = rebuilt.map_err(|cause| Failure::Rebuild(begins, cause))?;
         self.fenced.write().unwrap_or_else(PoisonError::into_inner).extend(fenced);
@@ -370,8 +400,12 @@ impl<D: Disk> Reader<D> {
                 break;
             }
             let KeyEntry { log_offset, size, crc, .. } = *entry;
+            if wanted.holes.contains(&log_offset) {
+                continue;
+            }
             let unit = Unit { log_offset, size, tag: 0, crc };
             let records = match self.log.records(&[unit], usize::MAX, wanted.committed) {
+                Err(ReadError::NotFound { .. }) if self.is_gone(log_offset) => continue,
                 // Its file is missing or ends early, though the message was committed.
                 Err(ReadError::NotFound { .. }) => return Err(ReadError::Damaged { log_offset, size }.into()),
                 records => records?,
@@ -401,7 +435,7 @@ impl<D: Disk> Reader<D> {
         &self,
         queue: &QueueName,
         offsets: Range<QueueOffset>,
-        recent: &[Unit],
+        (recent, holes): (&[Unit], &[QueueOffset]),
         time: Timestamp,
         upper: bool,
         committed: LogOffset,
@@ -417,7 +451,15 @@ impl<D: Disk> Reader<D> {
         // First offset whose time is past the wanted one (upper), or not before it (lower).
         let (mut low, mut high) = (offsets.start.get(), offsets.end.get());
         while low < high {
-            let middle = low + (high - low) / 2;
+            // A message that was given up has no time: the next one stands for it.
+            let mut middle = low + (high - low) / 2;
+            while middle < high && holes.binary_search(&QueueOffset::new(middle)).is_ok() {
+                middle += 1;
+            }
+            if middle == high {
+                high = low + (high - low) / 2;
+                continue;
+            }
             let stored = time_at(middle)?;
             let before = if upper { stored <= time } else { stored < time };
             if before {
@@ -441,10 +483,28 @@ impl<D: Disk> Slot<D> {
     }
 }
 
+/// Which messages of a queue a pull is for.
+struct Choice {
+    filter: TagFilter,
+    fenced: Vec<QueueOffset>,
+    holes: Vec<QueueOffset>,
+}
+
+impl Choice {
+    fn wants(&self, offset: QueueOffset, tag: i32) -> bool {
+        self.filter.matches(tag) || self.fenced.binary_search(&offset).is_ok()
+    }
+
+    fn passes(&self, offset: QueueOffset) -> bool {
+        self.holes.binary_search(&offset).is_ok()
+    }
+}
+
 /// What a lookup looks for.
 struct Wanted {
     topic: String,
     key: String,
+    holes: Vec<LogOffset>,
     stored: Range<Timestamp>,
     max_messages: usize,
     committed: LogOffset,

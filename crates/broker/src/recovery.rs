@@ -3,22 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use steadfast_consensus::{Group, Vote, Write};
 use steadfast_store::checkpoint::{self, CheckpointError, INDEX_DIR, LoadError, SNAPSHOT_DIR, Snapshot};
-use steadfast_store::disk::{Disk, Mode};
+use steadfast_store::disk::{Disk, Mode, Space};
 use steadfast_store::file::FileError;
 use steadfast_store::log::{
     self, AppendError, Batch, Filler, Kind, Layout, LogWriter, Mark, Room, Scan, ScanError, Scanned,
     TableEntry, identity,
 };
 use steadfast_store::meta::{Meta, MetaError, MetaFile};
-use steadfast_store::run::{self, RunContents};
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::snapshot;
-use steadfast_store::unit::{KeyEntry, QueueName, Unit};
+use steadfast_store::unit::{QueueName, Unit};
 use steadfast_types::record::{Record, Stamp, StoredMessage, records};
 use steadfast_types::{LogIndex, LogOffset, QueueOffset, Term, Timestamp};
 
@@ -26,11 +24,13 @@ use crate::broker::{Broker, Phase};
 use crate::checkpoint::Stretch;
 use crate::clock::Clock;
 use crate::control::Control;
+use crate::damage::Damage;
 use crate::options::{Flush, Options};
 use crate::pending::{Applied, Pending};
 use crate::reader::Reader;
 use crate::recent::{HotTail, RecentKeys};
 use crate::request::derived;
+use crate::retention::Retaining;
 use crate::services::{
     Calls, Clients, Deliveries, HeldPulls, LockHolders, Measuring, ProgressAnswers, ReadsUnderWay, Resets,
     Statistics, Statuses,
@@ -50,6 +50,8 @@ pub struct Opened<D: Disk> {
     pub filler: Filler<D>,
     /// Reads for [`crate::io::Effect::Read`].
     pub reader: Arc<Reader<D>>,
+    /// How its log is cut into segments.
+    pub layout: Layout,
     /// What recovery found.
     pub report: Report,
 }
@@ -65,6 +67,8 @@ pub struct Report {
     pub replayed: u64,
     /// End of the log.
     pub end: LogOffset,
+    /// Changes of state (positions, topics, groups) that damage has taken; 0 but for [`open_damaged`].
+    pub lost_changes: u64,
     /// Things an operator should know of.
     pub warnings: Vec<String>,
 }
@@ -115,6 +119,21 @@ pub enum OpenError {
 
 /// Opens the directory. `fresh_group` becomes the group's identity if the directory is new.
 pub fn open<D: Disk>(disk: D, options: &Options, fresh_group: u64) -> Result<Opened<D>, OpenError> {
+    open_with(disk, options, fresh_group, false)
+}
+
+/// Opens a directory for a repair: damage that keeps [`open`] from going on is passed where it is known what it hit. The
+/// messages are fenced, and the changes of state that are lost are counted.
+pub fn open_damaged<D: Disk>(disk: D, options: &Options) -> Result<Opened<D>, OpenError> {
+    open_with(disk, options, 0, true)
+}
+
+fn open_with<D: Disk>(
+    disk: D,
+    options: &Options,
+    fresh_group: u64,
+    lenient: bool,
+) -> Result<Opened<D>, OpenError> {
     for dir in [log::DIR, SNAPSHOT_DIR, INDEX_DIR] {
         disk.create_dir(dir)?;
     }
@@ -122,25 +141,32 @@ pub fn open<D: Disk>(disk: D, options: &Options, fresh_group: u64) -> Result<Ope
     let meta = open_meta(&disk, options, fresh_group, &mut report)?;
     let Meta { group, segment_size, .. } = meta.get();
     let layout = Layout { segment_size };
-    let (snapshot, watermark) = load_snapshot(&disk, &mut report)?;
-    let mut replay = Replay::new(options, snapshot.as_ref())?;
+    let (snapshot, watermark) = load_snapshot(&disk, layout, &mut report)?;
+    let mut replay = Replay::new(options, layout, snapshot.as_ref(), lenient)?;
     let from = replay.broker.applied;
     report.snapshot = from.index;
     let watermark = watermark.max(meta.get().commit);
-    let end = log::scan(&disk, Scan { layout, group, from, watermark }, |found| replay.entry(found))?;
+    let end =
+        log::scan(&disk, Scan { layout, group, from, watermark, lenient }, |found| replay.entry(found))?;
     if let Some(error) = replay.error {
         return Err(error);
     }
     report.replayed = end.index.get() - from.index.get();
     report.end = end.end;
-    report.warnings.extend(missing_segments(&log::segment_bases(&disk)?, layout));
+    report.lost_changes = replay.lost_changes;
     report.warnings.append(&mut replay.warnings);
     let mut broker = replay.broker;
     broker.applied = end;
     let vote = Vote { term: meta.get().term, replica: meta.get().vote };
     broker.group = Group::single(REPLICA, layout, end, broker.applied_term, vote);
     checkpoint::remove_unnamed_runs(&disk)?;
-    let reader = Arc::new(Reader::new(disk.clone(), layout, options.read_cache_bytes));
+    report.warnings.extend(missing_segments(&log::segment_bases(&disk)?, &broker));
+    let leftover = leftover(&disk, &broker, end.end)?;
+    if !leftover.is_empty() {
+        report.warnings.push(format!("{} dropped segments are still to be freed", leftover.len()));
+    }
+    broker.retaining = Retaining::resume(leftover, end.end);
+    let reader = Arc::new(Reader::new(disk.clone(), layout, broker.gone(), options.read_cache_bytes));
     if let Some(snapshot) = &snapshot {
         reader.install(snapshot);
     }
@@ -155,7 +181,14 @@ pub fn open<D: Disk>(disk: D, options: &Options, fresh_group: u64) -> Result<Ope
     let log = LogWriter::open(disk.clone(), layout, group, mode, end)?;
     let filler = Filler::open(disk, layout, end.end, options.disk_free_min)?;
     broker.room = filler.room();
-    Ok(Opened { broker, writer: GroupWriter { meta, log }, filler, reader, report })
+    Ok(Opened { broker, writer: GroupWriter { meta, log }, filler, reader, layout, report })
+}
+
+/// Segments that the log has dropped and whose files are there.
+fn leftover<D: Disk>(disk: &D, broker: &Broker, end: LogOffset) -> Result<Vec<LogOffset>, OpenError> {
+    let tail = broker.layout.base_of(end);
+    let bases = log::segment_bases(disk)?;
+    Ok(bases.into_iter().filter(|base| *base < tail && !broker.state.segments.has(*base)).collect())
 }
 
 fn open_meta<D: Disk>(
@@ -177,11 +210,10 @@ fn open_meta<D: Disk>(
     Ok(MetaFile::create(disk, meta)?)
 }
 
-/// Says which segments are not there between the beginning of the log and its last segment.
-fn missing_segments(bases: &[LogOffset], layout: Layout) -> Option<String> {
-    let last = bases.last()?.get();
-    let expected = (0..last).step_by(layout.segment_size as usize).map(LogOffset::new);
-    let missing: Vec<_> = expected.filter(|base| bases.binary_search(base).is_err()).take(10).collect();
+/// Says which segments of the log have no file.
+fn missing_segments(bases: &[LogOffset], broker: &Broker) -> Option<String> {
+    let kept = broker.state.segments.iter().map(|(base, _)| base);
+    let missing: Vec<_> = kept.filter(|base| bases.binary_search(base).is_err()).take(10).collect();
     let names: Vec<_> = missing.iter().map(|base| format!("{}/{:020}", log::DIR, base.get())).collect();
     (!names.is_empty()).then(|| {
         let names = names.join(", ");
@@ -191,7 +223,11 @@ fn missing_segments(bases: &[LogOffset], layout: Layout) -> Option<String> {
 
 /// The newest usable snapshot, and the highest index that any snapshot was made for: so far the log was
 /// committed, whether the snapshot can be read or not.
-fn load_snapshot<D: Disk>(disk: &D, report: &mut Report) -> Result<(Option<Snapshot>, LogIndex), OpenError> {
+fn load_snapshot<D: Disk>(
+    disk: &D,
+    layout: Layout,
+    report: &mut Report,
+) -> Result<(Option<Snapshot>, LogIndex), OpenError> {
     let names = snapshot::list(disk, SNAPSHOT_DIR).map_err(LoadError::from)?;
     let watermark = names.last().copied().unwrap_or_default();
     match checkpoint::load(disk) {
@@ -204,7 +240,7 @@ fn load_snapshot<D: Disk>(disk: &D, report: &mut Report) -> Result<(Option<Snaps
             Err(checkpoint::load(disk).err().map_or(OpenError::Meta(MetaError::Damaged), OpenError::from))
         }
         // The log still reaches back to the beginning: everything can be derived from it again.
-        Err(error) if log::segment_bases(disk)?.first() == Some(&LogOffset::ZERO) => {
+        Err(error) if is_complete(&log::segment_bases(disk)?, layout) => {
             report.warnings.push(format!("no snapshot is usable ({error}); replaying the whole log"));
             Ok((None, watermark))
         }
@@ -212,15 +248,28 @@ fn load_snapshot<D: Disk>(disk: &D, report: &mut Report) -> Result<(Option<Snaps
     }
 }
 
+/// Whether the log reaches back to the beginning.
+fn is_complete(bases: &[LogOffset], layout: Layout) -> bool {
+    let adjacent = |pair: &[LogOffset]| pair[0] + layout.segment_size == pair[1];
+    bases.first() == Some(&LogOffset::ZERO) && bases.windows(2).all(adjacent)
+}
+
 /// Applies the log to a broker that does not serve yet.
 struct Replay {
+    lenient: bool,
+    lost_changes: u64,
     broker: Broker,
     warnings: Vec<String>,
     error: Option<OpenError>,
 }
 
 impl Replay {
-    fn new(options: &Options, snapshot: Option<&Snapshot>) -> Result<Self, OpenError> {
+    fn new(
+        options: &Options,
+        layout: Layout,
+        snapshot: Option<&Snapshot>,
+        lenient: bool,
+    ) -> Result<Self, OpenError> {
         let undecodable = || LoadError::Undecodable { file: SNAPSHOT_DIR.to_owned() };
         let state = match snapshot {
             Some(snapshot) => State::decode(&snapshot.state).map_err(|_| undecodable())?,
@@ -228,7 +277,6 @@ impl Replay {
         };
         let state = if sabotage::is(Sabotage::QueueOffsetFromTail) { state.without_ends() } else { state };
         let mark = snapshot.map(|s| s.mark).unwrap_or_default();
-        let layout = Layout { segment_size: options.segment_size };
         let runs = snapshot.map(|s| s.runs.clone()).unwrap_or_default();
         let broker = Broker {
             phase: Phase::Starting,
@@ -237,7 +285,10 @@ impl Replay {
             applied: mark,
             applied_term: snapshot.map(|s| s.term).unwrap_or_default(),
             store_time: snapshot.map(|s| s.store_time).unwrap_or_default(),
-            room: Room { filled_to: LogOffset::ZERO, disk_full: false },
+            room: Room { filled_to: LogOffset::ZERO, disk_full: false, space: Space { total: 0, free: 0 } },
+            layout,
+            retaining: Retaining::default(),
+            damage: Damage::default(),
             pending: Pending::default(),
             in_flight: None,
             parked: Vec::new(),
@@ -260,7 +311,7 @@ impl Replay {
             next_queue: BTreeMap::new(),
             options: options.clone(),
         };
-        Ok(Self { broker, warnings: Vec::new(), error: None })
+        Ok(Self { lenient, lost_changes: 0, broker, warnings: Vec::new(), error: None })
     }
 
     fn entry(&mut self, found: Scanned) {
@@ -268,14 +319,20 @@ impl Replay {
             return;
         }
         self.broker.applied_term = found.entry.term;
+        let segment = self.broker.layout.base_of(found.payload_at);
+        self.broker.state.segments.note(segment, found.entry.store_time());
         if found.entry.kind != Kind::Batch {
             return;
         }
         let index = found.entry.index;
         match derive(&found) {
-            Ok(Derived { applied, fenced, store_time }) => {
+            Ok(Derived { lost: Some((at, _)), .. }) if !self.lenient => {
+                self.error = Some(OpenError::Unidentified { index, at });
+            }
+            Ok(Derived { applied, fenced, store_time, lost }) => {
+                self.lost_changes += lost.map_or(0, |(_, count)| count);
                 self.broker.store_time = self.broker.store_time.max(store_time);
-                if found.damaged.is_empty() {
+                if found.damaged.is_empty() && found.headless.is_none() {
                     self.broker.hot.push(found.payload_at, found.entry.payload);
                 }
                 self.apply(index, applied, fenced, store_time);
@@ -314,11 +371,22 @@ impl Replay {
     }
 }
 
+/// What a batch's table has for the identity of a change of state.
+const CONTROL_IDENTITY: u32 = 0;
+
 /// What an entry of the log does.
-struct Derived {
-    applied: Vec<Applied>,
-    fenced: Vec<Fenced>,
+pub(crate) struct Derived {
+    pub(crate) applied: Vec<Applied>,
+    pub(crate) fenced: Vec<Fenced>,
     store_time: Timestamp,
+    /// Changes of state that are damaged: where the first is, and how many.
+    lost: Option<(LogOffset, u64)>,
+}
+
+impl Derived {
+    fn lose(&mut self, at: LogOffset) {
+        self.lost = Some(self.lost.map_or((at, 1), |(first, count)| (first, count + 1)));
+    }
 }
 
 /// A damaged message whose place is known.
@@ -334,17 +402,25 @@ pub(crate) struct Fenced {
 ///
 /// # Errors
 /// The log offset of a damaged record that cannot be identified.
-fn derive(found: &Scanned) -> Result<Derived, LogOffset> {
+pub(crate) fn derive(found: &Scanned) -> Result<Derived, LogOffset> {
+    if let Some(head) = found.headless {
+        return derive_headless(found, head);
+    }
     let batch = Batch::parse(found.entry.payload.clone()).map_err(|_| found.payload_at)?;
     let mut out = Derived {
         applied: Vec::with_capacity(batch.len()),
         fenced: Vec::new(),
         store_time: batch.store_time(),
+        lost: None,
     };
     for (i, TableEntry { range, crc, identity: stated }) in batch.records().enumerate() {
         let log_offset = found.payload_at + range.start as u64;
         let damaged = found.damaged.contains(&i);
         let size = range.len() as u32;
+        if damaged && stated == CONTROL_IDENTITY {
+            out.lose(log_offset);
+            continue;
+        }
         let bytes = &batch.payload()[range];
         let applied = match records(bytes).next() {
             Some(Ok((_, Record::Message(message)))) => {
@@ -381,47 +457,35 @@ fn derive(found: &Scanned) -> Result<Derived, LogOffset> {
     Ok(out)
 }
 
-/// Makes the index run of a stretch of the log again; returns the damaged messages in it, which it has without their
-/// tags and keys.
-pub(crate) fn rebuild_run<D: Disk>(
-    disk: &D,
-    layout: Layout,
-    covers: Range<LogOffset>,
-) -> Result<Vec<Fenced>, String> {
-    let mut queues: Vec<(QueueName, QueueOffset, Vec<Unit>)> = Vec::new();
-    let mut places = BTreeMap::new();
-    let mut keys = Vec::new();
-    let mut fenced = Vec::new();
-    let mut unidentified = None;
-    log::walk(disk, layout, covers.clone(), |found| {
-        if found.entry.kind != Kind::Batch {
-            return;
-        }
-        let derived = match derive(&found) {
-            Ok(derived) => derived,
-            Err(at) => {
-                unidentified.get_or_insert(at);
-                return;
-            }
+/// What an entry without a table may have done: each record vouches for its body and its place, so the messages can be
+/// told, but not their properties. All of them are fenced.
+fn derive_headless(found: &Scanned, head: usize) -> Result<Derived, LogOffset> {
+    let mut out =
+        Derived { applied: Vec::new(), fenced: Vec::new(), store_time: Timestamp::ZERO, lost: None };
+    let bytes = found.entry.payload.get(head..).unwrap_or_default();
+    let first = found.payload_at + head as u64;
+    for record in records(bytes) {
+        let last_known = out.fenced.last().map_or(first, |fenced| fenced.unit.log_offset);
+        let (within, record) = record.map_err(|_| last_known)?;
+        let log_offset = first + within as u64;
+        let Record::Message(bytes) = record else {
+            out.lose(log_offset);
+            continue;
         };
-        fenced.extend(derived.fenced);
-        for record in derived.applied {
-            let Applied::Message { queue, offset, unit, keys: hashes, .. } = record else { continue };
-            let at = *places.entry(queue.clone()).or_insert_with(|| {
-                queues.push((queue, offset, Vec::new()));
-                queues.len() - 1
-            });
-            queues[at].2.push(unit);
-            let (log_offset, size, crc) = (unit.log_offset, unit.size, unit.crc);
-            keys.extend(hashes.into_iter().map(|hash| KeyEntry { hash, log_offset, size, crc }));
+        let message = StoredMessage::decode(bytes).map_err(|_| log_offset)?;
+        let Stamp { queue_id, queue_offset: offset, store_time, .. } = message.stamp;
+        if message.stamp.log_offset != log_offset {
+            return Err(log_offset);
         }
-    })
-    .map_err(|error| error.to_string())?;
-    if let Some(at) = unidentified {
-        return Err(format!("the record at log offset {at} is damaged"));
+        out.store_time = store_time;
+        let queue = QueueName::new(message.topic, queue_id);
+        // No record has this checksum, as far as anybody knows.
+        let unit = Unit { log_offset, size: bytes.len() as u32, tag: 0, crc: 0 };
+        out.fenced.push(Fenced { queue: queue.clone(), offset, unit });
+        let (keys, kind, dead_of) = (Vec::new(), None, None);
+        out.applied.push(Applied::Message { queue, offset, unit, keys, store_time, kind, dead_of });
     }
-    let contents = RunContents { covers, queues, keys };
-    run::write_run(disk, INDEX_DIR, contents).map(|_| fenced).map_err(|error| error.to_string())
+    Ok(out)
 }
 
 /// The durable half of a replica: its vote and its log.

@@ -22,6 +22,8 @@ use steadfast_wire::headers::{self, Boundary};
 use crate::filter::TagFilter;
 use crate::reply::Reply;
 pub use crate::services::GroupPage;
+use crate::state::TopicConfig;
+use crate::state::attributes::Changes;
 
 /// What decoding needs to know of the broker.
 #[derive(Debug, Clone)]
@@ -99,14 +101,16 @@ pub enum Request {
     GetConsumerList(String),
     /// CHECK_CLIENT_CONFIG.
     CheckClientConfig(Box<CheckClientRequestBody>),
-    /// UPDATE_AND_CREATE_TOPIC.
-    CreateTopic(crate::state::TopicConfig),
+    /// UPDATE_AND_CREATE_TOPIC: the settings, and how the attributes change.
+    CreateTopic(TopicConfig, Changes),
     /// DELETE_TOPIC_IN_BROKER.
     DeleteTopic(String),
     /// GET_TOPIC_CONFIG.
     GetTopicConfig(String),
     /// GET_BROKER_CONFIG.
     GetBrokerConfig,
+    /// GET_RETENTION.
+    GetRetention,
     /// GET_BROKER_RUNTIME_INFO.
     GetRuntimeInfo,
     /// GET_TOPIC_STATS_INFO.
@@ -374,13 +378,17 @@ pub fn decode(
             Request::GetConsumerList(h.consumer_group.into_owned())
         }
         request::CHECK_CLIENT_CONFIG => Request::CheckClientConfig(Box::new(json(&body)?)),
-        request::UPDATE_AND_CREATE_TOPIC => Request::CreateTopic(topic_config(ext)?),
+        request::UPDATE_AND_CREATE_TOPIC => {
+            let (config, attributes) = topic_config(ext)?;
+            Request::CreateTopic(config, attributes)
+        }
         request::DELETE_TOPIC_IN_BROKER => {
             let h = headers::DeleteTopic::decode(ext).map_err(malformed)?;
             Request::DeleteTopic(h.topic.into_owned())
         }
         request::GET_TOPIC_CONFIG => Request::GetTopicConfig(topic_of(ext)?),
         request::GET_BROKER_CONFIG => Request::GetBrokerConfig,
+        request::GET_RETENTION => Request::GetRetention,
         request::GET_BROKER_RUNTIME_INFO => Request::GetRuntimeInfo,
         request::GET_TOPIC_STATS_INFO => Request::GetTopicStats(topic_of(ext)?),
         request::GET_CONSUMER_CONNECTION_LIST => {
@@ -617,7 +625,7 @@ fn group_page(ext: &ExtFields<'_>) -> Result<GroupPage, Reply> {
     Ok(GroupPage { skip: number(h.group_seq).unwrap_or(0), max })
 }
 
-fn topic_config(ext: &ExtFields<'_>) -> Result<crate::state::TopicConfig, Reply> {
+fn topic_config(ext: &ExtFields<'_>) -> Result<(TopicConfig, Changes), Reply> {
     let h = headers::CreateTopic::decode(ext).map_err(malformed)?;
     let queues = |n: i32, name: &str| {
         u32::try_from(n).ok().filter(|n| (1..=limits::QUEUES).contains(n)).ok_or_else(|| {
@@ -629,12 +637,15 @@ fn topic_config(ext: &ExtFields<'_>) -> Result<crate::state::TopicConfig, Reply>
         let remark = format!("perm is {}, it must be 2 (write), 4 (read), 6 (both) or 0 (neither)", h.perm);
         Reply::error(response::INVALID_PARAMETER, remark)
     })?;
-    Ok(crate::state::TopicConfig {
-        name: h.topic.as_ref().into(),
+    let changes = Changes::parse(h.attributes.as_deref().unwrap_or(""))
+        .map_err(|problem| Reply::error(response::INVALID_PARAMETER, problem))?;
+    let config = TopicConfig {
         read_queues: queues(h.read_queue_nums, "readQueueNums")?,
         write_queues: queues(h.write_queue_nums, "writeQueueNums")?,
         perm,
         sys_flag: h.topic_sys_flag.unwrap_or(0),
         order: h.order,
-    })
+        ..TopicConfig::new(h.topic.as_ref(), 0, 0)
+    };
+    Ok((config, changes))
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, anyhow, bail};
 use steadfast_broker::io::Input;
 use steadfast_broker::recovery::{self, Opened};
 use steadfast_broker::request::Edge;
-use steadfast_broker::{Flush, Options};
+use steadfast_broker::{Flush, Options, Retention};
 use steadfast_net::{Limits, Server};
 use steadfast_store::disk::Disk;
 use steadfast_store::log;
@@ -35,6 +35,7 @@ use crate::namesrv::SharedNamesrv;
 use crate::pages::Watched;
 use crate::readers::{self, Readers};
 use crate::register::{Identity, Registrar};
+use crate::scrub;
 use crate::settings::Settings;
 use crate::settings_port::SettingsPort;
 use crate::shell::Shell;
@@ -125,7 +126,7 @@ impl Broker {
     /// Starts all threads and opens the ports.
     pub(crate) fn start(self, config: &Config, limits: Limits) -> anyhow::Result<(Running, Vec<Server>)> {
         let Broker { _lock, dir: _, disk, opened, options, settings, sockets, registrar, clock } = self;
-        let Opened { broker, writer, filler, reader, report: _ } = opened;
+        let Opened { broker, writer, filler, reader, layout, report: _ } = opened;
         let core = Arc::new(Core::new(clock));
         let telemetry = Arc::new(Telemetry::new());
         let registered = registrar.registered();
@@ -166,9 +167,17 @@ impl Broker {
             let reader = Arc::clone(&reader);
             spawn("index-rebuild", move || readers::rebuild(&reader))?;
         }
+        if config.scrub_rate.0 > 0 {
+            let (reader, core) = (Arc::clone(&reader), Arc::clone(&core));
+            let period = Duration::from_secs(config.scrub_period.0.into());
+            let pace = scrub::Pace { rate: config.scrub_rate.0, period };
+            spawn("scrub", move || scrub::run(&reader, &core, pace))?;
+        }
         let inbox = Arc::clone(&core);
         let writing_to = disk.clone();
-        spawn("checkpoint", move || writing::checkpoints(&writing_to, &reader, &checkpoint_jobs, &inbox))?;
+        spawn("checkpoint", move || {
+            writing::checkpoints(&writing_to, layout, &reader, &checkpoint_jobs, &inbox);
+        })?;
 
         let edge = edge(&options);
         let settings = SettingsPort {
@@ -297,6 +306,15 @@ pub(crate) fn options(config: &Config, advertised: SocketAddr) -> Options {
         segment_size: config.segment_size.0,
         disk_free_min: config.disk_free_min.0,
         checkpoint_bytes: config.checkpoint_bytes.0,
+        retention: Retention {
+            reserved: u64::from(config.file_reserved_time) * 3_600_000,
+            hours: config.delete_when.0.clone(),
+            bytes: config.retention_bytes.0,
+            every: config.clean_resource_interval.0.into(),
+            clean_above: config.disk_max_used,
+            force_above: config.disk_clean_forcibly,
+            refuse_above: config.disk_warning_level,
+        },
         ..Options::default()
     }
 }
@@ -317,7 +335,7 @@ fn edge(options: &Options) -> Edge {
 fn check_space(disk: &RealDisk, options: &Options) -> anyhow::Result<()> {
     let is_new = disk.list(log::DIR).map_or(true, |segments| segments.is_empty());
     let needed = options.disk_free_min + options.control_reserve + SPACE_MIN;
-    let free = disk.free_bytes().map_err(explain::data)?;
+    let free = disk.space().map_err(explain::data)?.free;
     if is_new && free < needed {
         bail!(
             "the disk has {} MiB of space, a new server needs {} MiB (of which diskFreeMin leaves {} MiB alone); \

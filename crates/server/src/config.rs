@@ -93,6 +93,17 @@ impl Config {
             "mappedFileSizeCommitLog must be 16MiB to 1TiB and a multiple of 4KiB",
         );
         require(self.checkpoint_bytes.0 >= 1 << 20, "checkpointBytes must be at least 1MiB");
+        let Bytes(retained) = self.retention_bytes;
+        require(
+            retained == 0 || retained >= 2 * segment,
+            "retentionBytes must be 0 or at least twice mappedFileSizeCommitLog: only whole files are removed",
+        );
+        let ratios = [self.disk_max_used, self.disk_clean_forcibly, self.disk_warning_level];
+        require(
+            ratios.is_sorted() && ratios[0] >= 1 && ratios[2] <= 100,
+            "diskMaxUsedSpaceRatio, diskSpaceCleanForciblyRatio and diskSpaceWarningLevelRatio must be 1 to 100 and \
+             must not descend",
+        );
         let Bytes(message) = self.max_message_size;
         require((1..=MAX_MESSAGE_SIZE).contains(&message), "maxMessageSize must be 1 to 7MiB");
         let queues = 1..=limits::QUEUES;
@@ -117,6 +128,7 @@ impl Config {
             ("syncFlushTimeout", self.sync_flush_timeout),
             ("flushIntervalCommitLog", self.flush_interval),
             ("scanNotActiveBrokerInterval", self.scan_interval),
+            ("cleanResourceInterval", self.clean_resource_interval),
         ] {
             require(millis > 0, &format!("{key} must be at least 1"));
         }
@@ -249,10 +261,9 @@ mod tests {
             // Flushing is synchronous unless the file says otherwise.
             assert_eq!(config.flush, FlushDiskType::SyncFlush);
             let all = warnings.join("\n");
-            assert_eq!(warnings.len(), 4, "{all}");
+            assert_eq!((config.file_reserved_time, &config.delete_when.0[..]), (48, &[4][..]));
+            assert_eq!(warnings.len(), 2, "{all}");
             for part in [
-                "line 5: deleteWhen has no effect: ",
-                "line 6: fileReservedTime has no effect: ",
                 "line 12: maxMesageSize is no setting and was skipped; did you mean maxMessageSize?",
                 "line 13: haListenPort has no effect: there is one copy",
             ] {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use steadfast_store::aligned::AlignedBuf;
-use steadfast_store::disk::{BLOCK, Disk, DiskFile, Mode, read_exact, write_all};
+use steadfast_store::disk::{BLOCK, Disk, DiskFile, Mode, Space, read_exact, write_all};
 
 /// Name of the file that is written and removed to find out what the file system can do.
 const PROBE: &str = ".probe";
@@ -195,10 +195,13 @@ impl Disk for RealDisk {
         sync_dir(&self.path(dir))
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
+    fn space(&self) -> io::Result<Space> {
         let stat = rustix::fs::statvfs(self.root.as_path())
             .map_err(|errno| explain(&self.root, io::Error::from(errno)))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        // What is reserved for root counts as neither used nor free, as in `df`.
+        let used = stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize);
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        Ok(Space { total: used + free, free })
     }
 }
 
@@ -346,7 +349,8 @@ mod tests {
             let error = disk.open("x/y/a", Mode::Read).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotFound);
             assert!(error.to_string().contains(&*dir.path().join("x/y/a").to_string_lossy()), "{error}");
-            assert!(disk.free_bytes().unwrap() > 0);
+            let space = disk.space().unwrap();
+            assert!(0 < space.free && space.free <= space.total);
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::anyhow;
 use steadfast_broker::recovery::OpenError;
+use steadfast_store::log::ScanError;
 use steadfast_store::meta::MetaError;
 
 /// A port that cannot be had; `key` is its setting.
@@ -48,6 +49,9 @@ pub(crate) fn open(error: OpenError) -> anyhow::Error {
     match error {
         OpenError::Meta(MetaError::NewerFormat { .. }) => anyhow!(error),
         OpenError::Disk(error) | OpenError::Meta(MetaError::Disk(error)) => data(error),
+        error @ (OpenError::Scan(ScanError::Damaged(_)) | OpenError::Unidentified { .. }) => anyhow!(
+            "{error}\nrestore the file from a copy; without one, `steadfast repair --data DIR` lists what is lost"
+        ),
         error => data(anyhow!(error).context("the data directory cannot be opened")),
     }
 }

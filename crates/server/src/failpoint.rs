@@ -37,6 +37,8 @@ stages! {
     Fill,
     /// A checkpoint is written.
     Checkpoint,
+    /// Files of dropped segments are freed.
+    Free,
 }
 
 #[cfg(feature = "failpoints")]

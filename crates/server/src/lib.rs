@@ -26,6 +26,8 @@ mod namesrv;
 mod pages;
 mod readers;
 mod register;
+pub mod repair;
+mod scrub;
 mod settings;
 mod settings_port;
 mod shell;

@@ -89,7 +89,7 @@ impl Watched {
             return unavailable("the core did not tell its figures in time");
         };
         let node = Node {
-            disk_free: self.disk.free_bytes().ok(),
+            disk_free: self.disk.space().ok().map(|space| space.free),
             registered: self.registered.count(),
             ..self.node.clone()
         };

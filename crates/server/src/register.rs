@@ -127,6 +127,7 @@ fn to_wire(topic: &TopicConfig) -> body::TopicConfig {
         perm: topic.perm as i32,
         topic_sys_flag: topic.sys_flag,
         order: topic.order,
+        attributes: topic.attributes.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         ..body::TopicConfig::default()
     }
 }

@@ -8,7 +8,6 @@ use steadfast_broker::io::{Call, Effect, Input, Origin, ReadJob};
 use steadfast_broker::measures::Measures;
 use steadfast_broker::reply::Reply;
 use steadfast_net::{ConnId, Connection};
-use steadfast_store::checkpoint::Checkpoint;
 use steadfast_wire::frame::{self, Serialize};
 use steadfast_wire::header::Header;
 use tokio::sync::oneshot;
@@ -19,13 +18,14 @@ use crate::failpoint::{self, Stage};
 use crate::inbox::Inbox;
 use crate::metrics::Telemetry;
 use crate::register::Registrar;
+use crate::writing::Job;
 
 /// Carries out effects.
 pub(crate) struct Shell {
     pub(crate) writer: Arc<Inbox<WriterJob>>,
     /// Reads that the last step asked for.
     pub(crate) reads: Vec<(u64, ReadJob)>,
-    pub(crate) checkpoints: Arc<Inbox<Box<Checkpoint>>>,
+    pub(crate) checkpoints: Arc<Inbox<Job>>,
     pub(crate) registrar: Registrar,
     pub(crate) milestone: Box<dyn Fn(Milestone) + Send>,
     peers: HashMap<ConnId, Peer>,
@@ -49,7 +49,7 @@ struct Peer {
 impl Shell {
     pub(crate) fn new(
         writer: Arc<Inbox<WriterJob>>,
-        checkpoints: Arc<Inbox<Box<Checkpoint>>>,
+        checkpoints: Arc<Inbox<Job>>,
         registrar: Registrar,
         milestone: Box<dyn Fn(Milestone) + Send>,
         (telemetry, clock): (Arc<Telemetry>, Clock),
@@ -114,7 +114,8 @@ impl Shell {
                 self.writer.push(WriterJob::Write(write));
             }
             Effect::Read(number, job) => self.reads.push((number, job)),
-            Effect::Checkpoint(checkpoint) => self.checkpoints.push(checkpoint),
+            Effect::Checkpoint(checkpoint) => self.checkpoints.push(Job::Checkpoint(checkpoint)),
+            Effect::Free(freeing) => self.checkpoints.push(Job::Free(freeing)),
             Effect::Register(topics) => {
                 self.registrar.announce(topics);
                 (self.milestone)(Milestone::Serving);

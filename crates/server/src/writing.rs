@@ -1,4 +1,4 @@
-//! The threads that write: the log, the space ahead of its tail, and checkpoints.
+//! The threads that write: the log, the space ahead of its tail, and checkpoints, after which old files are freed.
 
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use steadfast_broker::io::Input;
+use steadfast_broker::io::{Freed, Freeing, Input};
 use steadfast_broker::reader::Reader;
 use steadfast_broker::recovery::GroupWriter;
 use steadfast_consensus::Write;
 use steadfast_store::checkpoint::{self, Checkpoint};
 use steadfast_store::disk::Disk;
-use steadfast_store::log::{Filler, Mark, Room};
+use steadfast_store::log::{Filler, Layout, Mark, Room};
+use steadfast_store::retention;
 use steadfast_store::run::RunInfo;
 use steadfast_types::LogOffset;
 
@@ -28,6 +29,8 @@ const AHEAD: u64 = 64 * 1024 * 1024;
 const REFILL: u64 = 8 * 1024 * 1024;
 /// Pause before a full disk is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often somebody looks how full the disk is, at least.
+const MEASURE: Duration = Duration::from_secs(5);
 
 /// Tells the filler where the log's tail is, and wakes it only when there is something to do.
 #[derive(Default)]
@@ -171,7 +174,7 @@ impl<D: Disk> FillerThread<D> {
                 let cause = format!("filling the space ahead of the log failed: {error}");
                 return self.core.push(Event::Input(Input::WriteFailed(cause)));
             }
-            self.tail.moved.take(&mut moved, told.disk_full.then_some(RETRY));
+            self.tail.moved.take(&mut moved, Some(if told.disk_full { RETRY } else { MEASURE }));
             self.end = moved.drain(..).max().unwrap_or(self.end);
         }
     }
@@ -179,6 +182,10 @@ impl<D: Disk> FillerThread<D> {
     /// Fills until enough is ahead or the disk is full.
     fn fill(&mut self, told: &mut Room) -> io::Result<()> {
         let target = self.end + (AHEAD + self.control_reserve);
+        let room = Room { disk_full: told.disk_full, ..self.filler.measure()? };
+        if room != *told {
+            self.report(told, room);
+        }
         while self.filler.room().filled_to < target {
             failpoint::hit(Stage::Fill).map_err(io::Error::other)?;
             let room = self.filler.step()?;
@@ -208,14 +215,36 @@ impl<D: Disk> FillerThread<D> {
     }
 }
 
+/// Work for the checkpoint thread.
+pub(crate) enum Job {
+    /// Write a checkpoint.
+    Checkpoint(Box<Checkpoint>),
+    /// Free the files of dropped segments.
+    Free(Freeing),
+}
+
 /// The checkpoint thread: writes each, lets the readers use it, then tells the core.
-pub(crate) fn checkpoints<D: Disk>(disk: &D, reader: &Reader<D>, jobs: &Inbox<Box<Checkpoint>>, core: &Core) {
+pub(crate) fn checkpoints<D: Disk>(
+    disk: &D,
+    layout: Layout,
+    reader: &Reader<D>,
+    jobs: &Inbox<Job>,
+    core: &Core,
+) {
     let mut taken = VecDeque::new();
     loop {
         jobs.take(&mut taken, None);
         for job in taken.drain(..) {
-            let result = write_checkpoint(disk, reader, *job).map_err(|error| error.to_string());
-            core.push(Event::Input(Input::CheckpointDone(result)));
+            core.push(Event::Input(match job {
+                Job::Checkpoint(job) => {
+                    let result = write_checkpoint(disk, reader, *job);
+                    Input::CheckpointDone(result.map_err(|error| error.to_string()))
+                }
+                Job::Free(job) => {
+                    let result = free(disk, layout, reader, job);
+                    Input::Freed(result.map_err(|error| error.to_string()))
+                }
+            }));
         }
     }
 }
@@ -225,4 +254,16 @@ fn write_checkpoint<D: Disk>(disk: &D, reader: &Reader<D>, job: Checkpoint) -> a
     let snapshot = checkpoint::write(disk, job)?;
     reader.install(&snapshot);
     Ok(snapshot.runs)
+}
+
+fn free<D: Disk>(disk: &D, layout: Layout, reader: &Reader<D>, job: Freeing) -> anyhow::Result<Freed> {
+    failpoint::hit(Stage::Free)?;
+    reader.forget(&job);
+    retention::free(disk, layout, &job.bases, job.spares)?;
+    reader.forget(&job);
+    let head = job.gone.head();
+    if !job.bases.is_empty() {
+        tracing::info!("{} old log files freed; the log begins at {head} now", job.bases.len());
+    }
+    Ok(Freed { bases: job.bases, space: disk.space()? })
 }

@@ -300,7 +300,7 @@ fn looked_up(topic: &Name, key: &Name, expected: Option<u64>, answer: &Response,
     match found {
         Ok(found) if !is_limited(found.len(), answer.body.len()) && missing(&found) => {
             let text = format!("message #{number}, acknowledged, is not found by key {key} of topic {topic}");
-            stage.watch.find(Gist::Lookup, text);
+            stage.watch.denied(number, text);
         }
         Ok(_) => {}
         Err(error) => stage.watch.find(Gist::Answer, format!("a lookup of {key} returned garbage: {error}")),
@@ -314,7 +314,7 @@ pub(crate) fn is_limited(messages: usize, bytes: usize) -> bool {
 }
 
 fn viewed(number: u64, place: &Place, answer: &Response, stage: &mut Stage) {
-    let denied = ["no message begins", "there is no message"];
+    let denied = ["no message begins", "there is no message", "removed by retention"];
     if answer.is_ok() {
         match message::messages(&answer.body).as_deref() {
             Ok([seen]) if seen.id == number.into() && seen.place == *place => {}
@@ -325,6 +325,6 @@ fn viewed(number: u64, place: &Place, answer: &Response, stage: &mut Stage) {
         }
     } else if denied.iter().any(|text| answer.remark.contains(text)) {
         let text = format!("message #{number}, acknowledged at {place}, is denied: {}", answer.remark);
-        stage.watch.find(Gist::Lookup, text);
+        stage.watch.denied(number, text);
     }
 }

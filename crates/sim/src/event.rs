@@ -1,7 +1,7 @@
 //! Everything that the scheduler of a run plans.
 
 use bytes::BytesMut;
-use steadfast_broker::io::{ConnId, ReadJob, ReadResult};
+use steadfast_broker::io::{ConnId, Freed, ReadJob, ReadResult};
 use steadfast_store::checkpoint::Snapshot;
 use steadfast_store::log::{Mark, Room};
 
@@ -66,6 +66,8 @@ pub(crate) enum NodeEvent {
     HasRead(WindowId, u64, Box<ReadResult>),
     /// A checkpoint is written.
     Checkpointed(WindowId, Result<Box<Snapshot>, String>),
+    /// Files of dropped segments are freed.
+    Freed(WindowId, Result<Freed, String>),
     /// The process ends, as everything is done.
     Exit,
 }

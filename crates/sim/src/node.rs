@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use brief::Brief;
 use bytes::BytesMut;
-use steadfast_broker::io::{ConnId, Effect, Input, Now, Origin};
+use steadfast_broker::io::{ConnId, Effect, Freed, Freeing, Input, Now, Origin};
 use steadfast_broker::reader::Reader;
 use steadfast_broker::recovery::{GroupWriter, Opened};
 use steadfast_broker::reply::Reply;
@@ -15,7 +15,9 @@ use steadfast_broker::request::{self, Edge};
 use steadfast_broker::{Broker, Flush};
 use steadfast_consensus::Write;
 use steadfast_store::checkpoint;
-use steadfast_store::log::{Filler, Kind, Room};
+use steadfast_store::disk::Disk;
+use steadfast_store::log::{Filler, Kind, Layout, Room};
+use steadfast_store::retention;
 use steadfast_types::LogOffset;
 use steadfast_wire::frame;
 use steadfast_wire::header::Header;
@@ -40,6 +42,7 @@ pub(crate) struct Node {
     rng: Rng,
     broker: Broker,
     reader: Arc<Reader<VirtualDisk>>,
+    layout: Layout,
     edge: Edge,
     /// What the core takes at its next step.
     inbox: Vec<Input>,
@@ -91,7 +94,7 @@ impl Node {
         plan: &Plan,
         mut rng: Rng,
     ) -> Self {
-        let Opened { broker, writer, filler, reader, report } = opened;
+        let Opened { broker, writer, filler, reader, layout, report } = opened;
         let edge = plan.edge(life);
         let told = filler.room();
         Self {
@@ -99,6 +102,7 @@ impl Node {
             disk,
             broker,
             reader,
+            layout,
             edge,
             inbox: Vec::new(),
             step_planned: false,
@@ -244,6 +248,10 @@ impl Node {
                 });
                 self.input(Input::CheckpointDone(runs), stage);
             }
+            NodeEvent::Freed(window, result) => {
+                self.disk.settle(window);
+                self.input(Input::Freed(result), stage);
+            }
             // These are the world's.
             NodeEvent::Opened(_) | NodeEvent::Exit => {}
         }
@@ -289,6 +297,11 @@ impl Node {
                 let Submitted { window, latency, .. } = self.disk.take_window();
                 self.plan(latency, NodeEvent::Checkpointed(window, result), stage);
             }
+            Effect::Free(freeing) => {
+                let result = self.free(freeing);
+                let Submitted { window, latency, .. } = self.disk.take_window();
+                self.plan(latency, NodeEvent::Freed(window, result), stage);
+            }
             Effect::Poisoned(_) => self.poisoned = true,
             Effect::Stopped => {
                 self.writer.queue.push_back(Job::Finish);
@@ -296,6 +309,14 @@ impl Node {
             }
             Effect::Call(..) | Effect::Register(_) | Effect::Warn(_) | Effect::Measured(..) => {}
         }
+    }
+
+    fn free(&mut self, freeing: Freeing) -> Result<Freed, String> {
+        self.reader.forget(&freeing);
+        retention::free(&self.disk, self.layout, &freeing.bases, freeing.spares)
+            .map_err(|error| error.to_string())?;
+        let space = self.disk.space().map_err(|error| error.to_string())?;
+        Ok(Freed { bases: freeing.bases, space })
     }
 
     fn reply(&mut self, origin: &Origin, reply: Reply, stage: &mut Stage) {

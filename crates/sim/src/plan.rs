@@ -10,6 +10,7 @@ use std::fmt;
 
 pub(crate) use damage::{Damage, Extent, Part};
 pub(crate) use faults::{Crash, Fault};
+pub(crate) use settings::nothing_goes;
 pub(crate) use workload::{Filter, Group, Making, Sizes, TAGS, Topic, Workload};
 
 use std::sync::Arc;
@@ -58,12 +59,20 @@ impl Plan {
         let mut rng = Rng::stream(seed, "plan");
         let hostile = rng.one_in(12);
         let mut moves = Rng::stream(seed, "moves");
-        let workload = match hostile {
+        let mut workload = match hostile {
             true => Workload::hostile(&mut rng),
             false => Workload::draw(&mut rng).with_moves(&mut moves),
         };
+        // A stream of its own: what else a seed decides stays what it was before there was retention.
+        let mut retention = Rng::stream(seed, "retention");
+        if !hostile && retention.one_in(3) {
+            workload.retain(&mut retention);
+        }
         let mut options = settings::draw(&workload, &mut rng);
         options.delay_levels = settings::delay_levels(&mut moves);
+        if workload.retaining {
+            settings::retain(&mut options, &mut retention);
+        }
         if hostile {
             options.flush = steadfast_broker::Flush::Sync;
         }

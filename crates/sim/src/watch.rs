@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
-use steadfast_audit::{FinalState, Name, Place, Position, Queue};
+use steadfast_audit::{FinalState, Ledger, Name, Place, Position, Queue};
 use steadfast_types::java_hash::hash_code;
 use steadfast_wire::code::response;
 use steadfast_wire::headers::PullMessageResponse;
 
 use crate::call::{CallId, Outcome, Pull};
 use crate::message::{Message, Seen};
-use crate::plan::Filter;
+use crate::plan::{Filter, Workload};
 use crate::rng::Rng;
+use steadfast_types::QueueOffset;
 
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +31,8 @@ pub enum Gist {
     Delay,
     /// An acknowledged message or topic is denied.
     Lookup,
+    /// A message was removed that somebody needed.
+    Removed,
     /// The server does not start, though nothing is damaged.
     Start,
     /// Something takes longer than it may, though nothing is broken.
@@ -111,6 +114,12 @@ pub(crate) struct Watch {
     filtered: Vec<FilteredPull>,
     /// Positions that an operator set, or tried to.
     resets: BTreeSet<Position>,
+    /// Old messages are removed in this run.
+    retaining: bool,
+    /// Topics whose messages stay until they are processed.
+    protected: BTreeSet<Name>,
+    /// Messages that were denied, by number, while some were removed.
+    denied: Vec<(u64, String)>,
     /// Stretches of the log that were damaged at some time.
     damaged: Vec<Range<u64>>,
     /// The lowest offset, in queues of topics that are deleted at times, that no deletion can have reached.
@@ -118,6 +127,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    pub(crate) fn new(workload: &Workload) -> Self {
+        let protected = workload.topics.iter().filter(|topic| topic.protected);
+        let protected = protected.map(|topic| topic.name.clone()).collect();
+        Self { retaining: workload.retaining, protected, ..Self::default() }
+    }
+
     /// Notes a finding; the first ones tell the most.
     pub(crate) fn find(&mut self, gist: Gist, sentence: String) {
         const KEPT: usize = 100;
@@ -153,7 +168,7 @@ impl Watch {
     }
 
     pub(crate) fn min_offset(&mut self, queue: &Queue, min: u64) {
-        if min > 0 && self.is_stable(&queue.topic) {
+        if min > 0 && self.is_stable(&queue.topic) && !self.retaining {
             self.find(Gist::Bounds, format!("{queue} is said to begin at {min}, but nothing was removed"));
         }
     }
@@ -248,6 +263,7 @@ impl Watch {
             response::PULL_RETRY_IMMEDIATELY if pull.filter == Filter::All && next != pull.offset => {
                 Some(format!("leads to {next} without a message"))
             }
+            response::PULL_OFFSET_MOVED if self.retaining && next == number(header.min_offset) => None,
             response::PULL_OFFSET_MOVED if stable && !self.was_reset(pull) => {
                 Some(format!("moves the consumer to {next}"))
             }
@@ -302,6 +318,43 @@ impl Watch {
         (!in_range || !right).then(|| format!("returns offsets {offsets:?} and goes on at {next}"))
     }
 
+    /// Whether old messages are removed in this run.
+    pub(crate) fn is_retaining(&self) -> bool {
+        self.retaining
+    }
+
+    /// An acknowledged message is denied.
+    pub(crate) fn denied(&mut self, number: u64, text: String) {
+        if self.retaining {
+            self.denied.push((number, text));
+        } else {
+            self.find(Gist::Lookup, text);
+        }
+    }
+
+    /// Judges, at the end, what retention did.
+    pub(crate) fn judge_removals(&mut self, state: &FinalState, ledger: &Ledger) {
+        let begins = |queue: &Queue| state.queues.get(queue).map_or(0, |content| content.min.get());
+        let mut found = Vec::new();
+        for (number, text) in &self.denied {
+            let sample = self.samples.iter().find(|sample| sample.number == *number);
+            if sample.is_none_or(|sample| sample.place.offset.get() >= begins(&sample.place.queue)) {
+                found.push((Gist::Lookup, text.clone()));
+            }
+        }
+        for queue in state.queues.keys().filter(|queue| self.protected.contains(&queue.topic)) {
+            let processed = ledger.highest_commit(queue).map_or(0, QueueOffset::get);
+            if begins(queue) > processed {
+                let text = format!(
+                    "{queue} is protected and begins at {}, though nobody has processed more than {processed}",
+                    begins(queue)
+                );
+                found.push((Gist::Removed, text));
+            }
+        }
+        found.into_iter().for_each(|(gist, text)| self.find(gist, text));
+    }
+
     /// A stretch of the log is damaged.
     pub(crate) fn damaged(&mut self, stretch: Range<u64>) {
         self.damaged.push(stretch);
@@ -333,7 +386,8 @@ impl Watch {
             if max < floor {
                 early.push(format!("{queue} ends at {max} at the end, it was said to end at {floor} before"));
             }
-            if let Some(safe) = self.safe_from.get(queue).filter(|safe| min > **safe) {
+            let safe = self.safe_from.get(queue).filter(|safe| min > **safe && !self.retaining);
+            if let Some(safe) = safe {
                 early.push(format!("{queue} begins at {min}, but no deletion can have reached {safe}"));
             }
         }

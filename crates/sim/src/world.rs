@@ -24,11 +24,11 @@ use crate::clock::Micros;
 use crate::disk::{Submitted, VirtualDisk};
 use crate::event::{Event, Life, NodeEvent};
 use crate::node::Node;
-use crate::plan::{Crash, Fault, Plan};
+use crate::plan::{self, Crash, Fault, Plan};
 use crate::rng::Rng;
 use crate::stage::{Phase, Stage};
 use crate::trace::Keep;
-use crate::watch::Gist;
+use crate::watch::{Gist, Watch};
 
 /// Nothing may take longer than this once all is healed, and no request may go unanswered for longer.
 const PATIENCE: Micros = Micros::secs(90);
@@ -87,6 +87,7 @@ impl World {
     pub(crate) fn new(seed: u64, keep: Keep) -> Self {
         let plan = Plan::new(seed);
         let mut stage = Stage::new(seed, plan.network.clone(), keep);
+        stage.watch = Watch::new(&plan.workload);
         let disk = VirtualDisk::new(Rng::stream(seed, "disk"));
         disk.defer();
         disk.set_latency(plan.disk.clone());
@@ -196,7 +197,12 @@ impl World {
         self.strikes = self.disk.strikes();
         let life = self.lives;
         let group = 0x5EED_0000_0000_0000 | u64::from(life);
-        let opened = recovery::open(self.disk.clone(), &self.plan.options, group);
+        let mut options = self.plan.options.clone();
+        if self.stage.phase != Phase::Faults {
+            // What is read in the end must not go meanwhile.
+            options.retention = plan::nothing_goes();
+        }
+        let opened = recovery::open(self.disk.clone(), &options, group);
         let Submitted { window, latency, .. } = self.disk.take_window();
         match opened {
             Ok(opened) => {
@@ -308,8 +314,10 @@ impl World {
         let damaged = self.damages.repair(&self.disk);
         match self.plan.last_restart.clone() {
             Some(fault) => self.strike(&fault),
-            // What is in memory of the damage goes with the process.
-            None if damaged => self.strike(&Fault::Stop { down: Micros::millis(1) }),
+            // What is in memory of the damage goes with the process, and so does retention.
+            None if damaged || self.plan.workload.retaining => {
+                self.strike(&Fault::Stop { down: Micros::millis(1) })
+            }
             None => {}
         }
     }
@@ -337,6 +345,7 @@ impl World {
         let Some(audit) = self.clients[auditor].take_audit() else { return };
         self.stage.watch.finish(&audit.state, &audit.tags);
         delays::judge(&audit, &self.plan.options.delay_levels, &mut self.stage.watch);
+        self.stage.watch.judge_removals(&audit.state, &self.stage.ledger);
         let verdict = self.stage.ledger.check(&audit.state);
         for violation in verdict.violations {
             let gist = Gist::Ledger(violation.invariant.letter());

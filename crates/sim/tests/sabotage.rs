@@ -78,3 +78,16 @@ fn jump_not_recorded() {
 fn new_queue_starts_at_its_end() {
     caught(Sabotage::NewQueueStartsAtEnd, &[Gist::Ledger('C')]);
 }
+
+#[test]
+fn freed_before_a_snapshot_covers_it() {
+    caught(
+        Sabotage::FreedBeforeSnapshot,
+        &[Gist::Start, Gist::Stuck, Gist::Skip, Gist::Lookup, Gist::Ledger('L'), Gist::Ledger('O')],
+    );
+}
+
+#[test]
+fn a_pin_ignored() {
+    caught(Sabotage::PinIgnored, &[Gist::Removed]);
+}

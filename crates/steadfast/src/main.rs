@@ -11,6 +11,7 @@ use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use steadfast_cli::admin;
 use steadfast_server::config::{self, File, Sources};
+use steadfast_server::repair::Repair;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,6 +23,7 @@ Examples:
   steadfast admin queryMsgByKey -t SCANRECORD -k orderId
                                               find a message; `steadfast admin` lists the commands
   steadfast bench                             measure the server on this machine
+  steadfast repair --data DIR                 list damaged messages; --apply lets consumers pass them
   steadfast sim --seeds 100                   try to break it: simulated crashes and disk faults
 Any RocketMQ client works with it: name server 127.0.0.1:9876.";
 
@@ -50,6 +52,15 @@ enum Command {
     Admin(admin::AdminArgs),
     /// Measure a server: load that is read back and checked before a figure counts
     Bench(Box<steadfast_cli::bench::BenchArgs>),
+    /// List the damaged messages of a stopped server, and give them up if asked to
+    Repair {
+        /// Directory of all data
+        #[arg(long, short, value_name = "DIR")]
+        data: PathBuf,
+        /// Record each damaged message as a hole: consumers pass it, lookups say that it was given up
+        #[arg(long)]
+        apply: bool,
+    },
     Sim(simulate::SimArgs),
 }
 
@@ -154,6 +165,7 @@ fn run() -> anyhow::Result<()> {
         Some(Command::Server(args)) => args.run(),
         Some(Command::Admin(args)) => admin::run(args, Cli::command()),
         Some(Command::Bench(args)) => steadfast_cli::bench::run(*args),
+        Some(Command::Repair { data, apply }) => Repair { data: &data, apply }.run(&mut std::io::stdout()),
         Some(Command::Sim(args)) => args.run(),
     }
 }

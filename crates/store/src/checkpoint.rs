@@ -89,6 +89,24 @@ pub fn remove_unnamed_runs<D: Disk>(disk: &D) -> Result<(), CheckpointError> {
     Ok(run::retain(disk, INDEX_DIR, &named)?)
 }
 
+/// The log is needed from here on, whichever of the snapshots on disk a start may have to use; the beginning while
+/// there is none that verifies.
+pub fn needed_from<D: Disk>(disk: &D) -> Result<LogOffset, CheckpointError> {
+    let mut needed: Option<LogOffset> = None;
+    for index in snapshot::list(disk, SNAPSHOT_DIR)? {
+        match snapshot::read(disk, SNAPSHOT_DIR, index) {
+            Ok(payload) => {
+                let end = Snapshot::decode(payload).map_or(LogOffset::ZERO, |snapshot| snapshot.mark.end);
+                needed = Some(needed.map_or(end, |known| known.min(end)));
+            }
+            // No start can use it.
+            Err(SnapshotError::Damaged(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(needed.unwrap_or_default())
+}
+
 /// The newest snapshot that verifies, and what was found damaged.
 pub fn load<D: Disk>(disk: &D) -> Result<Option<(Snapshot, Vec<snapshot::Damage>)>, LoadError> {
     let Some(loaded) = snapshot::load(disk, SNAPSHOT_DIR)? else { return Ok(None) };

@@ -45,8 +45,30 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn remove(&self, path: &str) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
+    /// How full the medium is.
+    fn space(&self) -> io::Result<Space>;
+}
+
+/// Size and free space of a medium.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that this process could use if nobody used any.
+    pub total: u64,
     /// Bytes that can still be written.
-    fn free_bytes(&self) -> io::Result<u64>;
+    pub free: u64,
+}
+
+impl Space {
+    /// Bytes in use, by whomever.
+    pub fn used(&self) -> u64 {
+        self.total.saturating_sub(self.free)
+    }
+
+    /// How much of the medium is in use, in percent, rounded up.
+    pub fn used_percent(&self) -> u32 {
+        let percent = (u128::from(self.used()) * 100).div_ceil(u128::from(self.total.max(1)));
+        u32::try_from(percent).unwrap_or(100).min(100)
+    }
 }
 
 /// An open file. All positions are in bytes from its start.

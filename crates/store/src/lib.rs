@@ -9,6 +9,7 @@ pub mod file;
 pub mod log;
 pub mod meta;
 pub mod reader;
+pub mod retention;
 pub mod run;
 pub mod sabotage;
 pub mod snapshot;

@@ -13,7 +13,8 @@ use steadfast_types::{LogIndex, Term};
 use crate::aligned::AlignedBuf;
 use crate::disk::{BLOCK, Disk, DiskFile, Mode, write_all};
 
-const PATH: &str = "meta";
+/// Path of the file.
+pub const PATH: &str = "meta";
 const MAGIC: u32 = 0x5346_4D54;
 const VERSION: u32 = 1;
 const USED: usize = 64;

@@ -109,6 +109,17 @@ impl<D: Disk> LogReader<D> {
         }
     }
 
+    /// The bytes of a unit's record as they are, damaged or not.
+    pub fn raw(&self, unit: &Unit) -> Result<Bytes, ReadError> {
+        let Unit { log_offset, size, .. } = *unit;
+        let segment = self.segments.fresh(log_offset.get())?;
+        read_in(
+            &segment.ok_or(ReadError::NotFound { log_offset })?,
+            log_offset,
+            u64::from(size.min(RECORD_LEN_MAX)),
+        )
+    }
+
     /// Closes the segment that begins at `base` and drops what is cached of it: for after it was removed, replaced
     /// or given another name.
     pub fn forget(&self, base: LogOffset) {

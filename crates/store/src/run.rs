@@ -178,6 +178,15 @@ impl<D: Disk> Run<D> {
         self.directory.blocks.iter().map(|block| (&block.queue, block.first..block.end()))
     }
 
+    /// The first and the last offset, plus one, that a queue has here; there may be holes between.
+    pub fn span(&self, queue: &QueueName) -> Option<Range<QueueOffset>> {
+        let blocks = &self.directory.blocks;
+        let first = blocks.partition_point(|block| block.queue < *queue);
+        let after = blocks.partition_point(|block| block.queue <= *queue);
+        let (first, last) = (blocks[first..after].first()?, blocks[first..after].last()?);
+        Some(first.first..last.end())
+    }
+
     /// Up to `max` units of a queue from queue offset `from`, ending at a hole. Empty if `from` is not here.
     pub fn units(&self, queue: &QueueName, from: QueueOffset, max: usize) -> Result<Vec<Unit>, RunError> {
         let Some(block) = self.directory.block(queue, from) else { return Ok(Vec::new()) };

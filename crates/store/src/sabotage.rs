@@ -22,6 +22,10 @@ pub enum Sabotage {
     JumpNotRecorded,
     /// A queue that is new to a group starts at its end (P6).
     NewQueueStartsAtEnd,
+    /// Segments are dropped and freed although no snapshot covers them (P5).
+    FreedBeforeSnapshot,
+    /// Messages of protected topics are removed like any other (P6).
+    PinIgnored,
 }
 
 #[cfg(feature = "sabotage")]

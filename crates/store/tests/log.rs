@@ -63,7 +63,8 @@ impl Log {
 
 fn scan_from(disk: &MemDisk, from: Mark, watermark: u64) -> Result<(Mark, Vec<Scanned>), ScanError> {
     let mut found = Vec::new();
-    let scan_options = Scan { layout: LAYOUT, group: GROUP, from, watermark: LogIndex::new(watermark) };
+    let watermark = LogIndex::new(watermark);
+    let scan_options = Scan { layout: LAYOUT, group: GROUP, from, watermark, lenient: false };
     let end = scan(disk, scan_options, |entry| found.push(entry))?;
     Ok((end, found))
 }
@@ -244,7 +245,7 @@ fn an_older_copy_of_a_segment_is_noticed() {
 fn a_missing_segment_or_one_of_another_group_is_an_error() {
     let mut log = Log::new();
     let mark = log.append(0, &[&[b"one"]]);
-    let other = Scan { layout: LAYOUT, group: 8, from: mark, watermark: LogIndex::ZERO };
+    let other = Scan { layout: LAYOUT, group: 8, from: mark, watermark: LogIndex::ZERO, lenient: false };
     assert!(matches!(scan(&log.disk, other, |_| {}), Err(ScanError::WrongGroup { .. })));
     log.disk.remove(&segment_path(LogOffset::ZERO)).unwrap();
     assert!(matches!(scan_from(&log.disk, mark, 0), Err(ScanError::Missing { .. })));

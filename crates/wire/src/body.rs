@@ -10,6 +10,7 @@ mod client;
 mod group;
 mod lenient;
 mod loose;
+mod retention;
 mod route;
 
 use serde::Serialize;
@@ -19,6 +20,7 @@ pub use admin::*;
 pub use client::*;
 pub use group::*;
 pub use loose::QueueMap;
+pub use retention::*;
 pub use route::*;
 
 /// A body: how it is written and read.
@@ -107,5 +109,6 @@ bodies! {
     SubscriptionGroupConfig;
     SubscriptionGroupList;
     SubscriptionGroupWrapper;
+    RetentionReport;
     serde_json::Value;
 }

@@ -167,6 +167,8 @@ codes! {
         AUTH_DELETE_ACL = 3008,
         AUTH_GET_ACL = 3009,
         AUTH_LIST_ACL = 3010,
+        // Ours, far from RocketMQ's: what keeps the log as long as it is
+        GET_RETENTION = 530_001,
     }
 
     /// Codes of responses.

@@ -26,7 +26,8 @@ pub(super) fn check(run: &Run<'_>, findings: &mut Findings) {
 
 /// Whether retention may have removed every place of a message.
 fn is_gone(run: &Run<'_>, book: &MessageBook) -> bool {
-    !book.owed && book.acks.iter().all(|(place, _)| run.ledger.may_be_gone(&place.queue, place.offset))
+    let is_anywhere = book.owed && !run.ledger.has_expired(&book.topic);
+    !is_anywhere && book.acks.iter().all(|(place, _)| run.ledger.may_be_gone(&place.queue, place.offset))
 }
 
 #[cfg(test)]

@@ -12,19 +12,14 @@ use crate::verdict::Invariant::Positions;
 pub(super) fn check(run: &Run<'_>, findings: &mut Findings) {
     for (position, book) in &run.ledger.positions {
         let replaced = replaced(&book.commits);
-        for read in &book.reads {
-            check_read(
-                position,
-                book,
-                &replaced,
-                (Some(read.begun), Some(read.ended)),
-                read.offset,
-                findings,
-            );
+        let first = run.ledger.expired.get(&position.queue).copied().unwrap_or_default();
+        let book = Booked { book, replaced: &replaced, first };
+        for read in &book.book.reads {
+            check_read(position, &book, (Some(read.begun), Some(read.ended)), read.offset, findings);
         }
         if let Some(positions) = &run.state.positions {
             let offset = positions.get(position).copied();
-            check_read(position, book, &replaced, (None, None), offset, findings);
+            check_read(position, &book, (None, None), offset, findings);
         }
     }
 }
@@ -52,10 +47,17 @@ fn replaced(commits: &[Commit]) -> Vec<Option<Moment>> {
 /// Begin and end of a read; None is after everything.
 type Interval = (Option<Moment>, Option<Moment>);
 
+/// What is known of a position.
+struct Booked<'a> {
+    book: &'a PositionBook,
+    replaced: &'a [Option<Moment>],
+    /// The first message that retention left of its queue: positions before it were moved on, at most to there.
+    first: QueueOffset,
+}
+
 fn check_read(
     position: &Position,
-    book: &PositionBook,
-    replaced: &[Option<Moment>],
+    &Booked { book, replaced, first }: &Booked<'_>,
     (begun, ended): Interval,
     offset: Option<QueueOffset>,
     findings: &mut Findings,
@@ -75,6 +77,12 @@ fn check_read(
     let text = match offset {
         None => format!("the position of {position} is gone, though {expected} was acknowledged"),
         Some(offset) if in_force.iter().any(|commit| is(commit, offset)) => return,
+        Some(offset)
+            if offset <= first
+                && in_force.iter().any(|commit| commit.offset.is_none_or(|to| to < offset)) =>
+        {
+            return;
+        }
         Some(offset) if book.commits.iter().any(|commit| is(commit, offset)) => {
             format!(
                 "the position of {position} went back to {offset}, though {expected} was acknowledged later"
@@ -91,7 +99,7 @@ fn check_read(
 
 #[cfg(test)]
 mod tests {
-    use crate::fixture::{History, at, position};
+    use crate::fixture::{History, at, position, queue};
     use crate::verdict::Invariant::Positions;
 
     fn read(history: &mut History, offset: Option<u64>) {
@@ -166,5 +174,23 @@ mod tests {
         );
         history.state.positions = Some([].into());
         assert_eq!(history.ledger.check(&history.state).of(Positions).count(), 3, "missing at the end");
+    }
+
+    #[test]
+    fn retention_moves_a_position_to_what_is_left_and_no_further() {
+        let mut history = History::default();
+        history.ledger.committed(&position(), at(4));
+        read(&mut history, Some(6));
+        history.assert_broken(
+            Positions,
+            &["the position of g on b0/T/0 is 6, which no client set; 4 was acknowledged"],
+        );
+        history.ledger.expired(&queue(), at(6));
+        history.assert_clean();
+        read(&mut history, Some(7));
+        history.assert_broken(
+            Positions,
+            &["the position of g on b0/T/0 is 7, which no client set; 4 was acknowledged"],
+        );
     }
 }

@@ -63,9 +63,9 @@ impl Broker {
             ("getFoundTps", "0 0 0".to_owned()),
             ("getMissTps", "0 0 0".to_owned()),
             ("getTotalTps", "0 0 0".to_owned()),
-            ("commitLogMinOffset", "0".to_owned()),
+            ("commitLogMinOffset", self.gone().head().to_string()),
             ("commitLogMaxOffset", self.committed().to_string()),
-            ("commitLogDiskRatio", "0.0".to_owned()),
+            ("commitLogDiskRatio", (f64::from(self.room.space.used_percent()) / 100.0).to_string()),
             ("consumeQueueDiskRatio", "0.0".to_owned()),
             ("earliestMessageTimeStamp", "-1".to_owned()),
             ("pageCacheLockTimeMills", "0".to_owned()),
@@ -95,6 +95,9 @@ impl Broker {
             ("EndTransactionThreadPoolQueueCapacity", "100000".to_owned()),
             // Messages that groups were not given because their positions jumped.
             ("positionJumpsSkipped", skipped.to_string()),
+            ("damagedMessages", self.damaged().len().to_string()),
+            ("unverifiedSegments", self.damage.unverified().to_string()),
+            ("scrubbedSegments", self.damage.scrubbed.to_string()),
             ("producers", producers.to_string()),
             ("consumers", consumers.to_string()),
         ];

@@ -170,6 +170,7 @@ impl Broker {
                 offsets: offset..recent_from,
                 filter: TagFilter::All,
                 fenced: Vec::new(),
+                holes: Vec::new(),
                 max_messages: most,
                 max_bytes: BYTES,
                 committed,

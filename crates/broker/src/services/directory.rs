@@ -158,6 +158,7 @@ pub(super) fn to_wire(config: &state::TopicConfig) -> TopicConfig {
         topic_name: config.name.to_string(),
         topic_sys_flag: config.sys_flag,
         write_queue_nums: config.write_queues as i32,
+        attributes: config.attributes.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         ..TopicConfig::default()
     }
 }

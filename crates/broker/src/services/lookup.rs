@@ -1,11 +1,12 @@
 //! Finding a message: by key, by unique key, or by its place in the log.
 
 use std::cmp::Reverse;
+use std::fmt::Write;
 
 use bytes::Bytes;
-use steadfast_store::unit::{KeyEntry, key_hash};
+use steadfast_store::unit::{KeyEntry, QueueName, key_hash};
 use steadfast_types::record::StoredMessage;
-use steadfast_types::{LogOffset, Timestamp};
+use steadfast_types::{LogOffset, QueueOffset, Timestamp};
 use steadfast_wire::code::response;
 use steadfast_wire::headers::QueryMessageResponse;
 
@@ -41,6 +42,7 @@ impl Broker {
             topic: query.topic.clone(),
             key: query.key.clone(),
             recent: self.recent_candidates(&query),
+            holes: self.holes_of(&query.topic).collect(),
             stored: query.begin..Timestamp::new(query.end.get().saturating_add(1)),
             max_messages: query.max_messages,
             committed: self.committed(),
@@ -63,6 +65,12 @@ impl Broker {
         found.extend(fenced);
         found.sort_unstable_by_key(|entry| Reverse(entry.log_offset));
         found
+    }
+
+    /// Places of messages of a topic that were given up.
+    fn holes_of(&self, topic: &str) -> impl Iterator<Item = LogOffset> + '_ {
+        let queues = self.state.topics.get(topic).into_iter().flat_map(|topic| &topic.queues);
+        queues.flat_map(|queue| queue.holes().values().copied())
     }
 
     pub(super) fn query_done(
@@ -89,15 +97,21 @@ impl Broker {
                 Reply { header: ReplyHeader::Query(reach), ..Reply::error(response::SYSTEM_BUSY, remark) }
             }
             _ => {
-                let remark = format!(
+                let mut remark = format!(
                     "no message of topic {} with key {:?} was stored between {} and {}; \
-                     the index is complete up to log offset {}",
+                     the index is complete up to log offset {}, back to where the log begins, {}",
                     query.topic,
                     query.key,
                     query.begin,
                     query.end,
-                    self.committed()
+                    self.committed(),
+                    self.gone().head()
                 );
+                let lost = self.holes_of(&query.topic).count();
+                if lost > 0 {
+                    let _ =
+                        write!(remark, "; {lost} damaged messages of the topic were given up, with any key");
+                }
                 Reply { header: ReplyHeader::Query(reach), ..Reply::error(response::QUERY_NOT_FOUND, remark) }
             }
         };
@@ -117,10 +131,28 @@ impl Broker {
             let remark = format!("there is no message at log offset {at}; the log ends at {committed}");
             return Err(Reply::error(response::SYSTEM_ERROR, remark));
         }
+        if self.gone().contains(LogOffset::new(at)) {
+            let remark = format!("what was at log offset {at} was removed by retention");
+            return Err(Reply::error(response::SYSTEM_ERROR, remark));
+        }
+        if let Some((queue, offset)) = self.hole_at(at) {
+            let remark = format!(
+                "the message at log offset {at}, offset {offset} of queue {queue}, was damaged and given up"
+            );
+            return Err(Reply::error(response::SYSTEM_ERROR, remark));
+        }
         let job = ReadJob::View { at: LogOffset::new(at), committed };
         let covered = at < self.stretch.from.get();
         self.read(ReadPurpose::View { origin, at, covered, relay }, job, out);
         Ok(None)
+    }
+
+    /// Queue and offset of a message that was given up.
+    fn hole_at(&mut self, at: u64) -> Option<(QueueName, QueueOffset)> {
+        self.state.topics.queues_mut().find_map(|queue| {
+            let hole = queue.holes().iter().find(|(_, place)| place.get() == at);
+            hole.map(|(offset, _)| (queue.name.clone(), *offset))
+        })
     }
 
     pub(super) fn view_done(

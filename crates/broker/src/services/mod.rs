@@ -17,6 +17,7 @@ mod pull;
 mod reads;
 mod relay;
 mod resets;
+mod retention;
 mod retry;
 mod send;
 mod statistics;
@@ -30,7 +31,7 @@ pub(crate) use held::HeldPulls;
 pub(crate) use locks::LockHolders;
 pub(crate) use measuring::Measuring;
 pub(crate) use progress::ProgressAnswers;
-pub(crate) use reads::ReadsUnderWay;
+pub(crate) use reads::{ReadPurpose, ReadsUnderWay};
 pub(crate) use relay::Statuses;
 pub(crate) use resets::Resets;
 pub(crate) use statistics::Statistics;
@@ -72,10 +73,11 @@ impl Broker {
             }
             Request::GetConsumerList(group) => self.consumer_list(&group),
             Request::CheckClientConfig(config) => Self::check_client_config(&config),
-            Request::CreateTopic(config) => self.create_topic(now, origin, config),
+            Request::CreateTopic(config, changes) => self.create_topic(now, origin, config, &changes),
             Request::DeleteTopic(topic) => self.delete_topic(now, origin, &topic),
             Request::GetTopicConfig(topic) => self.topic_config(&topic),
             Request::GetBrokerConfig => Ok(Some(self.broker_config())),
+            Request::GetRetention => self.retention_report(origin, out),
             Request::GetRuntimeInfo => Ok(Some(self.runtime_info(now))),
             Request::GetTopicStats(topic) => self.topic_stats(&topic),
             Request::GetConsumerConnections(group) => self.consumer_connections(&group),

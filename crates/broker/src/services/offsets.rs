@@ -49,6 +49,7 @@ impl Broker {
             queue: queue.name.clone(),
             offsets: queue.min..queue.end,
             recent: queue.units_from(recent_from).copied().collect(),
+            holes: queue.holes().range(queue.min..queue.end).map(|(offset, _)| *offset).collect(),
             time,
             upper,
             committed: self.committed(),
@@ -73,10 +74,17 @@ impl Broker {
         if found.min == found.end {
             return Ok(Some(Reply::with(ReplyHeader::Timestamp(-1))));
         }
+        let mut offset = found.min;
+        while found.holes().contains_key(&offset) {
+            offset = offset.next();
+        }
+        if offset == found.end {
+            return Ok(Some(Reply::with(ReplyHeader::Timestamp(-1))));
+        }
         let job = ReadJob::StoreTime {
             queue: found.name.clone(),
-            offset: found.min,
-            unit: found.unit(found.min).copied(),
+            offset,
+            unit: found.unit(offset).copied(),
             committed: self.committed(),
         };
         self.read(ReadPurpose::StoreTime { origin }, job, out);

@@ -92,6 +92,7 @@ impl Broker {
                 offsets: offset..recent_from,
                 filter,
                 fenced: queue.fenced().range(offset..recent_from).map(|(offset, _)| *offset).collect(),
+                holes: queue.holes().range(offset..recent_from).map(|(offset, _)| *offset).collect(),
                 max_messages: pull.max_messages,
                 max_bytes: pull.max_bytes,
                 committed,
@@ -161,6 +162,10 @@ impl Broker {
                             messages(records, next, min, end)
                         }
                     }
+                    // Retention came in between.
+                    _ if pull.offset < min.get() as i64 => {
+                        outcome(response::PULL_OFFSET_MOVED, "OFFSET_TOO_SMALL", min, min, end)
+                    }
                     other => failed(&other, &queue.name, pull.offset),
                 }
             }
@@ -220,7 +225,8 @@ fn find(queue: &Queue, from: QueueOffset, filter: &TagFilter, pull: &PullRequest
         if scanned == SCAN_UNITS || found.units.len() == pull.max_messages {
             break;
         }
-        if filter.matches(unit.tag) || queue.fenced().contains_key(&found.next) {
+        let wanted = filter.matches(unit.tag) || queue.fenced().contains_key(&found.next);
+        if wanted && !queue.holes().contains_key(&found.next) {
             bytes += unit.size as usize;
             if !found.units.is_empty() && bytes > pull.max_bytes {
                 break;

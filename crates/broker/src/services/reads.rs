@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use steadfast_types::{QueueId, QueueOffset};
+use steadfast_types::{LogOffset, QueueId, QueueOffset, Timestamp};
 use steadfast_wire::body::{ConsumeQueue, MessageQueue};
 use steadfast_wire::code::response;
 
@@ -12,6 +12,7 @@ use crate::broker::{Broker, Out};
 use crate::io::{ConnId, Effect, Now, Origin, ReadJob, ReadResult};
 use crate::reply::Reply;
 use crate::request::{PullRequest, QueryRequest, RelayRequest, Request, SendBackRequest};
+use crate::retention::Demand;
 
 /// Searches that are under way at most. Each holds what is known of its key or queue and is in no index run, which may
 /// be megabytes, and keeps a reader busy that others wait for.
@@ -45,6 +46,10 @@ pub(crate) enum ReadPurpose {
     SendBack { origin: Origin, request: Box<SendBackRequest>, covered: bool },
     /// Delayed messages of a level, from an offset on.
     Delayed(QueueId, QueueOffset),
+    /// What the log holds.
+    Report { origin: Origin, segments: Vec<(LogOffset, Timestamp)> },
+    /// Which segments may go.
+    Extents { demand: Demand, candidates: Vec<(LogOffset, Timestamp)> },
 }
 
 /// Reads under way, by number.
@@ -92,7 +97,7 @@ impl ReadPurpose {
 }
 
 impl Broker {
-    pub(super) fn read(&mut self, purpose: ReadPurpose, job: ReadJob, out: &mut Out<'_>) {
+    pub(crate) fn read(&mut self, purpose: ReadPurpose, job: ReadJob, out: &mut Out<'_>) {
         let number = self.reads.next;
         self.reads.next += 1;
         self.reads.searches += usize::from(purpose.is_search());
@@ -133,6 +138,12 @@ impl Broker {
             }
             Some(ReadPurpose::Delayed(level, offset)) => {
                 self.delayed_read_done(now, (level, offset), result, out);
+            }
+            Some(ReadPurpose::Report { origin, segments }) => {
+                self.retention_report_done(now, origin, &segments, result, out);
+            }
+            Some(ReadPurpose::Extents { demand, candidates }) => {
+                self.extents_done(now, demand, &candidates, result, out);
             }
         }
     }

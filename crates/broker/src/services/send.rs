@@ -12,6 +12,7 @@ use crate::pending::{Parked, PendingSend, not_stored};
 use crate::reply::Reply;
 use crate::request::{Request, SendRequest};
 use crate::state::TopicConfig;
+use crate::state::attributes::QUOTA;
 
 impl Broker {
     pub(super) fn send(
@@ -29,6 +30,15 @@ impl Broker {
         if !topic.config.is_writable() {
             let cause = format!("topic {} is not writable (perm {})", request.topic, topic.config.perm);
             return Err(not_stored(response::NO_PERMISSION, &cause));
+        }
+        if let Some(quota) = topic.config.attributes.quota().filter(|_| self.state.is_protected(topic)) {
+            let pinned = self.state.pinned_bytes(topic);
+            if pinned >= quota {
+                return Err(not_stored(
+                    response::SERVICE_NOT_AVAILABLE,
+                    &over_quota(&request.topic, pinned, quota),
+                ));
+            }
         }
         let writable = topic.config.write_queues;
         let queue_id = match u32::try_from(request.queue_id) {
@@ -55,6 +65,9 @@ impl Broker {
             let cause =
                 format!("the broker takes no messages (brokerPermission={})", self.options.permission);
             return Err(not_stored(response::NO_PERMISSION, &cause));
+        }
+        if let Err(cause) = self.check_space() {
+            return Err(not_stored(response::SERVICE_NOT_AVAILABLE, &cause));
         }
         let waiting = self.pending.bytes;
         if waiting > 0 && waiting + len > self.options.pending_bytes {
@@ -113,4 +126,11 @@ impl Broker {
             self.request(now, origin, request, out);
         }
     }
+}
+
+fn over_quota(topic: &str, pinned: u64, quota: u64) -> String {
+    format!(
+        "protected topic {topic} has about {pinned} bytes that a consumer group has not processed, of {quota} allowed \
+         ({QUOTA}); let its consumers catch up or raise the quota"
+    )
 }

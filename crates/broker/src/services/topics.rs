@@ -9,9 +9,16 @@ use crate::control::Control;
 use crate::io::{Now, Origin};
 use crate::reply::Reply;
 use crate::state::TopicConfig;
+use crate::state::attributes::Changes;
 
 impl Broker {
-    pub(super) fn create_topic(&mut self, now: Now, origin: Origin, config: TopicConfig) -> Answer {
+    pub(super) fn create_topic(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        mut config: TopicConfig,
+        changes: &Changes,
+    ) -> Answer {
         self.check_writable()?;
         if let Err(error) = topic::check_topic(&config.name) {
             return Err(Reply::error(
@@ -23,6 +30,9 @@ impl Broker {
             let remark = format!("topic {} belongs to the system", config.name);
             return Err(Reply::error(response::INVALID_PARAMETER, remark));
         }
+        // Attributes that are not named stay as they are.
+        let known = self.state.topics.get(&config.name).map(|topic| topic.config.attributes.clone());
+        config.attributes = known.unwrap_or_default().with(changes);
         self.pending.push_control(now, Control::PutTopic(config), Some((origin, Reply::ok())));
         Ok(None)
     }

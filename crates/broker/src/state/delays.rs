@@ -1,6 +1,6 @@
 //! How far the messages of each delay level have been delivered.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Buf, BufMut};
 use steadfast_types::{LogOffset, QueueId, QueueOffset, limits};
@@ -78,6 +78,19 @@ impl Delays {
                 level.passed_over.remove(&offset);
             }
         }
+    }
+
+    /// These messages of a queue will not be delivered.
+    pub(super) fn give_up(&mut self, queue: QueueId, holes: &BTreeMap<QueueOffset, LogOffset>) {
+        if let Some(level) = self.levels.get_mut(queue.get() as usize) {
+            level.passed_over.retain(|offset| !holes.contains_key(offset));
+        }
+    }
+
+    /// Offset of the oldest message of a queue that is still to be delivered.
+    pub(crate) fn oldest_pending(&self, queue: QueueId) -> QueueOffset {
+        let passed_over = self.levels.get(queue.get() as usize).and_then(|level| level.passed_over.first());
+        passed_over.copied().unwrap_or(self.next(queue))
     }
 
     /// Where the oldest message lies in the log, at the earliest, that waits for its turn in one of these queues.

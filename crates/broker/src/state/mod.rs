@@ -1,12 +1,15 @@
 //! The replicated state: what applying the log leads to. It is the same on every replica and after every
 //! restart; a snapshot is its encoding. What one leader only remembers (connections, held pulls) is elsewhere.
 
+pub(crate) mod attributes;
 mod delays;
 pub(crate) mod groups;
 mod jumps;
 mod locks;
 mod positions;
 mod queue;
+mod removal;
+mod segments;
 mod topics;
 
 use std::sync::Arc;
@@ -18,6 +21,7 @@ pub(crate) use jumps::{Jumped, Jumps};
 pub(crate) use locks::{Lock, Locks};
 pub(crate) use positions::Positions;
 pub(crate) use queue::Queue;
+use segments::Segments;
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_types::{LogOffset, Timestamp, topic};
 pub use topics::TopicConfig;
@@ -28,7 +32,7 @@ use crate::control::{Control, Position};
 use crate::jump::{Jump, JumpCause, Move};
 
 /// Version of the encoding below.
-const VERSION: u16 = 5;
+const VERSION: u16 = 6;
 
 /// Everything that the log decides.
 #[derive(Debug, Default)]
@@ -39,6 +43,7 @@ pub(crate) struct State {
     pub(crate) delays: Delays,
     pub(crate) jumps: Jumps,
     pub(crate) locks: Locks,
+    pub(crate) segments: Segments,
 }
 
 /// What a control record changed that somebody outside the state must know of.
@@ -47,7 +52,7 @@ pub(crate) struct Outcome {
     /// Topics were made, changed or removed.
     pub(crate) topics: bool,
     /// Positions jumped.
-    pub(crate) jump: Option<Jump>,
+    pub(crate) jumps: Vec<Jump>,
 }
 
 impl State {
@@ -66,8 +71,8 @@ impl State {
                 self.topics.delete(topic);
                 outcome.topics = true;
             }
-            Control::Position(position) => outcome.jump = self.commit(position, at),
-            Control::Jump(jump) => outcome.jump = self.jump(jump, at),
+            Control::Position(position) => outcome.jumps = self.commit(position, at),
+            Control::Jump(jump) => outcome.jumps.extend(self.jump(jump, at)),
             Control::Processed(position) => self.positions.pass(position),
             Control::PutGroup(config) => self.groups.put(config),
             Control::DeleteGroup { group, with_positions } => {
@@ -79,16 +84,27 @@ impl State {
                 }
             }
             Control::Lock(lock) => self.lock(lock),
-            Control::Delivered(delivered) => self.delays.delivered(delivered),
+            Control::Delivered(delivered) => {
+                self.delays.delivered(delivered);
+                self.forget_given_up(delivered.queue_id);
+            }
+            Control::Hole(hole) => self.give_up(hole),
+            Control::Expire(expire) => outcome.jumps = self.expire(expire, at),
         }
         outcome
     }
 
-    fn commit(&mut self, position: &Position, at: Timestamp) -> Option<Jump> {
+    fn commit(&mut self, position: &Position, at: Timestamp) -> Vec<Jump> {
+        let Position { group, topic, queue_id, .. } = position;
         // The topic may have been deleted since the commit was admitted.
-        let min = self.topics.queue(&position.topic, position.queue_id)?.min;
-        let (cause, moved) = self.positions.commit(position, min)?;
-        Some(self.note(&position.group, &position.topic, cause, vec![moved], at))
+        let Some(queue) = self.topics.queue(topic, *queue_id) else { return Vec::new() };
+        let (min, has_holes) = (queue.min, !queue.holes().is_empty());
+        let from = self.positions.get(group, topic, *queue_id);
+        match self.positions.commit(position, min) {
+            Some((cause, moved)) => vec![self.note(group, topic, cause, vec![moved], at)],
+            None if has_holes => self.pass_holes(position, from, at).into_iter().collect(),
+            None => Vec::new(),
+        }
     }
 
     fn jump(&mut self, jump: &Jump, at: Timestamp) -> Option<Jump> {
@@ -140,6 +156,7 @@ impl State {
         self.delays.encode(&mut out);
         self.jumps.encode(&mut out);
         self.locks.encode(&mut out);
+        self.segments.encode(&mut out);
         out.into()
     }
 
@@ -156,6 +173,7 @@ impl State {
             delays: Delays::decode(bytes)?,
             jumps: Jumps::decode(bytes)?,
             locks: Locks::decode(bytes)?,
+            segments: Segments::decode(bytes)?,
         })
     }
 }

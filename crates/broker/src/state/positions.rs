@@ -133,6 +133,24 @@ impl Positions {
         }
     }
 
+    /// Moves the positions in a queue that are before `min` there.
+    pub(super) fn raise(
+        &mut self,
+        topic: &str,
+        queue_id: QueueId,
+        min: QueueOffset,
+    ) -> Vec<(Arc<str>, Move)> {
+        let mut raised = Vec::new();
+        for (group, topics) in &mut self.groups {
+            let place = topics.get_mut(topic).and_then(|queues| queues.get_mut(&queue_id));
+            if let Some(place) = place.filter(|place| place.offset < min) {
+                raised.push((group.clone(), Move { queue_id, from: Some(place.offset), to: min }));
+                place.offset = min;
+            }
+        }
+        raised
+    }
+
     /// Removes every position in a topic.
     pub(super) fn forget_topic(&mut self, topic: &str) {
         self.groups.retain(|_, topics| {

@@ -22,11 +22,15 @@ pub(crate) struct Queue {
     pub(crate) stamped: QueueOffset,
     /// Store time of the last message.
     pub(crate) last_store_time: Timestamp,
+    /// Bytes of all messages that it ever had.
+    bytes: u64,
     /// Units of the last messages; the last one belongs to `end - 1`.
     recent: VecDeque<Unit>,
     /// Messages that were damaged when the log was replayed. Their tags and keys are not known: each matches every
     /// filter and every key, so that whoever may want it learns of the damage.
     fenced: BTreeMap<QueueOffset, Unit>,
+    /// Damaged messages that were given up, with their places in the log. Nobody is given them, nobody stops there.
+    holes: BTreeMap<QueueOffset, LogOffset>,
     /// Pulls held at the end of this queue, by number.
     pub(crate) held: Vec<u64>,
     /// Messages of each kind that joined since the process started.
@@ -41,8 +45,10 @@ impl Queue {
             end: QueueOffset::ZERO,
             stamped: QueueOffset::ZERO,
             last_store_time: Timestamp::ZERO,
+            bytes: 0,
             recent: VecDeque::new(),
             fenced: BTreeMap::new(),
+            holes: BTreeMap::new(),
             held: Vec::new(),
             stored: Default::default(),
         }
@@ -56,6 +62,7 @@ impl Queue {
     /// A committed message joins the queue.
     pub(crate) fn push(&mut self, unit: Unit, store_time: Timestamp) {
         self.recent.push_back(unit);
+        self.bytes += u64::from(unit.size);
         self.end = self.end.next();
         self.stamped = self.stamped.max(self.end);
         self.last_store_time = store_time;
@@ -67,14 +74,42 @@ impl Queue {
         self.min = self.end;
     }
 
+    /// The queue begins here from now on, if it did not begin later already.
+    pub(crate) fn begin_at(&mut self, min: QueueOffset) {
+        self.min = self.min.max(min).min(self.end);
+    }
+
+    /// Forgets the damaged messages whose places in the log are gone.
+    pub(crate) fn forget_damaged(&mut self, is_gone: impl Fn(LogOffset) -> bool) {
+        self.fenced.retain(|_, unit| !is_gone(unit.log_offset));
+        self.holes.retain(|_, at| !is_gone(*at));
+    }
+
     /// The message at `offset`, which has joined, is damaged.
     pub(crate) fn fence(&mut self, offset: QueueOffset, unit: Unit) {
         self.fenced.insert(offset, unit);
     }
 
+    /// The message at `offset` is given up.
+    pub(super) fn give_up(&mut self, offset: QueueOffset, at: LogOffset) {
+        self.fenced.remove(&offset);
+        self.holes.insert(offset, at);
+    }
+
+    /// Messages that were given up.
+    pub(crate) fn holes(&self) -> &BTreeMap<QueueOffset, LogOffset> {
+        &self.holes
+    }
+
     /// Messages whose tags and keys are not known.
     pub(crate) fn fenced(&self) -> &BTreeMap<QueueOffset, Unit> {
         &self.fenced
+    }
+
+    /// About how many bytes the messages from an offset on have: all count as having the same size.
+    pub(crate) fn bytes_from(&self, from: QueueOffset) -> u64 {
+        let (count, all) = (self.end.get() - from.min(self.end).get(), self.end.get().max(1));
+        (u128::from(self.bytes) * u128::from(count) / u128::from(all)) as u64
     }
 
     /// Units from `offset` on; `offset` must not be before [`Queue::recent_from`].
@@ -112,10 +147,16 @@ impl Queue {
         out.put_u64(self.min.get());
         out.put_u64(self.end.get());
         out.put_u64(self.last_store_time.get());
+        out.put_u64(self.bytes);
         out.put_u32(self.fenced.len() as u32);
         for (offset, unit) in &self.fenced {
             out.put_u64(offset.get());
             unit.encode(out);
+        }
+        out.put_u32(self.holes.len() as u32);
+        for (offset, at) in &self.holes {
+            out.put_u64(offset.get());
+            out.put_u64(at.get());
         }
     }
 
@@ -125,11 +166,16 @@ impl Queue {
         queue.end = QueueOffset::new(bytes.try_get_u64()?);
         queue.stamped = queue.end;
         queue.last_store_time = Timestamp::new(bytes.try_get_u64()?);
+        queue.bytes = bytes.try_get_u64()?;
         for _ in 0..bytes.try_get_u32()? {
             let offset = QueueOffset::new(bytes.try_get_u64()?);
             let (unit, rest) = bytes.split_first_chunk().ok_or(Malformed)?;
             queue.fenced.insert(offset, Unit::decode(unit));
             *bytes = rest;
+        }
+        for _ in 0..bytes.try_get_u32()? {
+            let offset = QueueOffset::new(bytes.try_get_u64()?);
+            queue.holes.insert(offset, LogOffset::new(bytes.try_get_u64()?));
         }
         Ok(queue)
     }

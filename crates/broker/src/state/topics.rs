@@ -9,6 +9,7 @@ use steadfast_store::unit::QueueName;
 use steadfast_types::topic::{PERM_READ, PERM_WRITE};
 use steadfast_types::{QueueId, limits};
 
+use super::attributes::Attributes;
 use super::queue::Queue;
 use crate::bytes_ext::{Malformed, get_text, put_text};
 
@@ -27,13 +28,23 @@ pub struct TopicConfig {
     pub sys_flag: i32,
     /// Whether the name servers announce an order configuration.
     pub order: bool,
+    /// What `updateTopic -a` has set.
+    pub attributes: Attributes,
 }
 
 impl TopicConfig {
     /// A readable and writable topic.
     pub fn new(name: impl Into<Arc<str>>, read_queues: u32, write_queues: u32) -> Self {
         let perm = PERM_READ | PERM_WRITE;
-        Self { name: name.into(), read_queues, write_queues, perm, sys_flag: 0, order: false }
+        Self {
+            name: name.into(),
+            read_queues,
+            write_queues,
+            perm,
+            sys_flag: 0,
+            order: false,
+            attributes: Attributes::default(),
+        }
     }
 
     /// Whether consumers may read.
@@ -53,6 +64,7 @@ impl TopicConfig {
         out.put_u32(self.perm);
         out.put_i32(self.sys_flag);
         out.put_u8(u8::from(self.order));
+        self.attributes.encode(out);
     }
 
     pub(crate) fn decode(bytes: &mut &[u8]) -> Result<Self, Malformed> {
@@ -64,7 +76,9 @@ impl TopicConfig {
         }
         let perm = bytes.try_get_u32()?;
         let sys_flag = bytes.try_get_i32()?;
-        Ok(Self { name, read_queues, write_queues, perm, sys_flag, order: bytes.try_get_u8()? != 0 })
+        let order = bytes.try_get_u8()? != 0;
+        let attributes = Attributes::decode(bytes)?;
+        Ok(Self { name, read_queues, write_queues, perm, sys_flag, order, attributes })
     }
 }
 

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 
 use bytes::{Bytes, BytesMut};
-use steadfast_broker::io::{Call, Effect, Input, Now, Origin, ReadJob};
+use steadfast_broker::io::{Call, Effect, Freed, Freeing, Input, Now, Origin, ReadJob};
 use steadfast_broker::measures::Measures;
 use steadfast_broker::reader::Reader;
 use steadfast_broker::recovery::{self, GroupWriter, Opened};
 use steadfast_broker::request::{self, Edge};
 use steadfast_broker::{Broker, Options, TopicConfig};
 use steadfast_consensus::Write;
-use steadfast_store::checkpoint;
-use steadfast_store::log::Filler;
+use steadfast_store::checkpoint::{self, Checkpoint};
+use steadfast_store::disk::Disk;
+use steadfast_store::log::{Filler, Layout};
+use steadfast_store::retention;
 use steadfast_types::record::StoredMessage;
 use steadfast_types::{Timestamp, properties};
 use steadfast_wire::body::Body;
@@ -100,11 +102,14 @@ pub(crate) struct Node {
     pub(crate) wall: u64,
     pub(crate) broker: Broker,
     pub(crate) reader: Arc<Reader<MemDisk>>,
+    layout: Layout,
     pub(crate) warnings: Vec<String>,
     writer: GroupWriter<MemDisk>,
     filler: Filler<MemDisk>,
     edge: Edge,
     pub(crate) ticks: u64,
+    /// Milliseconds that the wall clock is ahead.
+    pub(crate) wall_error: u64,
     opaque: i32,
     /// Writes are kept instead of made.
     pub(crate) hold_writes: bool,
@@ -117,6 +122,12 @@ pub(crate) struct Node {
     pub(crate) calls: Vec<(u64, Call)>,
     /// What name servers were told last.
     pub(crate) registered: Vec<TopicConfig>,
+    /// Checkpoints are not written when that is asked for, but kept here.
+    pub(crate) hold_checkpoints: bool,
+    pub(crate) checkpoint: Option<Box<Checkpoint>>,
+    /// Files are not freed when that is asked for, but kept here.
+    pub(crate) hold_freeing: bool,
+    pub(crate) freeing: Option<Freeing>,
     /// What lookups are told about their time.
     pub(crate) late: bool,
     /// The last figures told.
@@ -149,7 +160,7 @@ impl Node {
     /// Opens the disk at a time of the wall clock.
     pub(crate) fn open_at(disk: MemDisk, options: Options, wall: u64) -> Self {
         let opened = recovery::open(disk.clone(), &options, 42).unwrap();
-        let Opened { broker, writer, filler, reader, report } = opened;
+        let Opened { broker, writer, filler, reader, layout, report } = opened;
         let edge = Edge {
             store_host: options.store_host,
             max_body: Arc::new(AtomicUsize::new(options.max_body)),
@@ -164,11 +175,13 @@ impl Node {
             wall,
             broker,
             reader,
+            layout,
             warnings: report.warnings,
             writer,
             filler,
             edge,
             ticks: 0,
+            wall_error: 0,
             opaque: 0,
             hold_writes: false,
             held: Vec::new(),
@@ -179,12 +192,23 @@ impl Node {
             registered: Vec::new(),
             late: false,
             measures: None,
+            hold_checkpoints: false,
+            checkpoint: None,
+            hold_freeing: false,
+            freeing: None,
         };
-        for _ in 0..3 {
-            let room = node.filler.step().unwrap();
-            node.input(Input::Room(room));
-        }
+        node.fill();
         node
+    }
+
+    /// Lets the filler work, and the broker look at its clock.
+    pub(crate) fn fill(&mut self) {
+        let target = self.writer.end().end + (3 << 20);
+        while self.filler.room().filled_to < target {
+            self.filler.step().unwrap();
+        }
+        let room = self.filler.measure().unwrap();
+        self.input(Input::Room(room));
     }
 
     /// Kills the process and starts another one on the same disk.
@@ -193,7 +217,7 @@ impl Node {
     }
 
     pub(crate) fn now(&self) -> Now {
-        Now { wall: Timestamp::new(self.wall + self.ticks), ticks: self.ticks }
+        Now { wall: Timestamp::new(self.wall + self.ticks + self.wall_error), ticks: self.ticks }
     }
 
     /// Lets time pass, and steps whenever the broker asks for it, as the shell does.
@@ -244,11 +268,20 @@ impl Node {
                 let late = self.late;
                 Some(Input::ReadDone(number, self.reader.perform(job, &|| late)))
             }
+            Effect::Checkpoint(checkpoint) if self.hold_checkpoints => {
+                self.checkpoint = Some(checkpoint);
+                None
+            }
             Effect::Checkpoint(checkpoint) => {
                 let snapshot = checkpoint::write(&self.disk, *checkpoint).unwrap();
                 self.reader.install(&snapshot);
                 Some(Input::CheckpointDone(Ok(snapshot.runs)))
             }
+            Effect::Free(freeing) if self.hold_freeing => {
+                self.freeing = Some(freeing);
+                None
+            }
+            Effect::Free(freeing) => Some(self.free(freeing)),
             Effect::Reply(origin, reply) => {
                 let mut out = BytesMut::new();
                 let body = reply.encode(&origin, &mut out);
@@ -282,6 +315,13 @@ impl Node {
             }
             Effect::Stopped => None,
         }
+    }
+
+    pub(crate) fn free(&mut self, freeing: Freeing) -> Input {
+        self.reader.forget(&freeing);
+        let result = retention::free(&self.disk, self.layout, &freeing.bases, freeing.spares);
+        let result = result.map(|()| Freed { bases: freeing.bases, space: self.disk.space().unwrap() });
+        Input::Freed(result.map_err(|error| error.to_string()))
     }
 
     fn make(&mut self, write: &Write) -> Input {

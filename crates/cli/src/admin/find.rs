@@ -356,7 +356,7 @@ async fn by_unique_key(
     if found.messages.is_empty() {
         complete(&found.failures)?;
     }
-    found.messages.sort_by_key(|(_, message)| message.store_timestamp);
+    found.messages.sort_by_key(|(_, message)| (message.store_timestamp, message.commit_log_offset));
     Ok(found.messages)
 }
 

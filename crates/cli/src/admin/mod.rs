@@ -19,6 +19,7 @@ mod pretty;
 mod progress;
 mod queue;
 mod read;
+mod retention;
 mod send;
 mod style;
 mod time;
@@ -111,6 +112,7 @@ commands! {
     BrokerStatus(brokers::Status),
     GetBrokerConfig(brokers::GetConfig),
     UpdateBrokerConfig(brokers::UpdateConfig),
+    Retention(retention::Retention),
     ConsumerProgress(progress::Progress),
     PositionJumps(jumps::PositionJumps),
     ConsumerConnection(connections::Consumers),

@@ -65,12 +65,11 @@ pub(super) const FIXED: &[Fixed] = &[
 /// Whoever sets one of these is warned once.
 pub(super) const GROUPS: &[Group] = &[
     Group {
-        reason: "the log is not shortened yet: when the disk is full, messages are refused",
-        keys: "cleanFileForciblyEnable cleanResourceInterval deleteCommitLogFilesInterval \
-               deleteConsumeQueueFilesInterval deleteFileBatchMax deleteWhen destroyMapedFileIntervalForcibly \
-               diskMaxUsedSpaceRatio diskSpaceCleanForciblyRatio diskSpaceWarningLevelRatio \
-               enableCleanExpiredOffset fileReservedTime logicalDiskSpaceCleanForciblyThreshold \
-               maxBatchDeleteFilesNum redeleteHangedFileInterval replicasPerDiskPartition",
+        reason: "old files are removed when they are due, without pauses, and queues have no files of their own",
+        keys: "cleanFileForciblyEnable deleteCommitLogFilesInterval deleteConsumeQueueFilesInterval \
+               deleteFileBatchMax destroyMapedFileIntervalForcibly enableCleanExpiredOffset \
+               logicalDiskSpaceCleanForciblyThreshold maxBatchDeleteFilesNum redeleteHangedFileInterval \
+               replicasPerDiskPartition",
     },
     Group {
         reason: "positions of consumers are records in the log, as durable as messages",

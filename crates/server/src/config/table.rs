@@ -8,7 +8,8 @@ use steadfast_broker::DelayLevels;
 use steadfast_types::limits;
 
 use super::value::{
-    BrokerRole, Bytes, FlushDiskType, MetricsExporter, Millis, NameServers, Permission, Role, Seconds, Value,
+    BrokerRole, Bytes, FlushDiskType, Hours, MetricsExporter, Millis, NameServers, Permission, Role, Seconds,
+    Value,
 };
 
 /// `"KEY" => FIELD: TYPE = DEFAULT;`, or `= DEFAULT, live;` for a setting that can be changed at run time.
@@ -106,6 +107,26 @@ settings! {
         "diskFreeMin" => disk_free_min: Bytes = Bytes(64 << 20);
         /// Bytes of log after which a checkpoint is written: about the most that a start has to read again.
         "checkpointBytes" => checkpoint_bytes: Bytes = Bytes(256 << 20);
+        /// Bytes a second that are read to verify old log files in the background; 0 turns it off.
+        "scrubBytesPerSecond" => scrub_rate: Bytes = Bytes(8 << 20);
+        /// Seconds between two rounds over all of them, at least.
+        "scrubPeriod" => scrub_period: Seconds = Seconds(86_400);
+    }
+    "Retention" {
+        /// Hours after which messages may be removed. RocketMQ's broker.conf says 48.
+        "fileReservedTime" => file_reserved_time: u32 = 72, live;
+        /// Hours of the day in which they are. In UTC; RocketMQ goes by the machine's time zone.
+        "deleteWhen" => delete_when: Hours = Hours(vec![4]), live;
+        /// Bytes of log above which the oldest messages are removed whatever their age; 0 is no limit.
+        "retentionBytes" => retention_bytes: Bytes = Bytes(0), live;
+        /// Percent of the disk in use above which messages older than fileReservedTime are removed at any hour.
+        "diskMaxUsedSpaceRatio" => disk_max_used: u32 = 75, live;
+        /// Percent of the disk in use above which the oldest messages are removed whatever their age.
+        "diskSpaceCleanForciblyRatio" => disk_clean_forcibly: u32 = 85, live;
+        /// Percent of the disk in use above which messages are refused.
+        "diskSpaceWarningLevelRatio" => disk_warning_level: u32 = 90, live;
+        /// Milliseconds between two looks whether files should go.
+        "cleanResourceInterval" => clean_resource_interval: Millis = Millis(10_000), live;
     }
     "Messages and topics" {
         /// Most bytes in the body of a message.

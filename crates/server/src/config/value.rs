@@ -201,6 +201,24 @@ impl Value for NameServers {
     }
 }
 
+/// Hours of the day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hours(pub Vec<u8>);
+
+impl Value for Hours {
+    const KIND: &'static str = "hours of the day, such as 04 or 04;16";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let hours: Option<Vec<u8>> =
+            text.split(';').map(|hour| hour.trim().parse().ok().filter(|hour| *hour < 24)).collect();
+        hours.map(Hours).ok_or_else(|| Self::refuse(text))
+    }
+
+    fn text(&self) -> String {
+        self.0.iter().map(|hour| format!("{hour:02}")).collect::<Vec<_>>().join(";")
+    }
+}
+
 macro_rules! choices {
     ($($(#[doc = $doc:literal])+ $name:ident: $kind:literal {
         $($(#[doc = $variant_doc:literal])+ $variant:ident = $text:literal,)+

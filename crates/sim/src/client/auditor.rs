@@ -32,6 +32,8 @@ pub(crate) struct Audit {
     pub(crate) tags: BTreeMap<Place, i32>,
     /// The delayed messages, each with its level's number from 0.
     pub(crate) waited: Vec<(u32, Waiting)>,
+    /// The first of them are gone.
+    pub(crate) waits_removed: bool,
     /// When each message was stored in a topic, each time.
     pub(crate) stored: BTreeMap<(MessageId, Name), Vec<Timestamp>>,
 }
@@ -144,7 +146,7 @@ impl Auditor {
             }
             Task::Topic(topic, queues) => {
                 let call = Call::MakeTopic { topic: topic.clone(), queues: *queues };
-                (requests::make_topic(topic, (*queues).max(1)), call)
+                (requests::make_topic(topic, (*queues).max(1), ""), call)
             }
             Task::Send(messages, queue) => {
                 stage.ledger.sent(&messages[0].id(), messages[0].attempt());
@@ -242,6 +244,13 @@ impl Auditor {
                 self.todo.insert(1, Task::Delayed(level, next));
             }
             response::PULL_NOT_FOUND => self.todo.insert(1, Task::Delayed(level + 1, 0)),
+            response::PULL_OFFSET_MOVED => {
+                let begins = PullMessageResponse::decode(&reply.ext).ok();
+                let begins = begins.and_then(|header| u64::try_from(header.next_begin_offset).ok());
+                let Some(begins) = begins.filter(|begins| *begins > offset) else { return false };
+                self.audit.waits_removed = true;
+                self.todo.insert(1, Task::Delayed(level, begins));
+            }
             response::TOPIC_NOT_EXIST => {}
             _ => return reply.remark.contains("does not exist"),
         }

@@ -30,6 +30,8 @@ pub(super) struct Consumer {
     next: BTreeMap<u32, u64>,
     /// Up to where it was processed, and a position is to be set.
     processed: BTreeMap<u32, u64>,
+    /// Queues whose first messages are gone, in which the broker knows no position of the group.
+    unknown: BTreeSet<u32>,
     /// Queues of which nothing is left, now that nobody sends any more.
     drained: BTreeSet<u32>,
     /// Messages that could not be processed, to be sent back; and attempts left for the first of them.
@@ -56,6 +58,7 @@ impl Consumer {
             heartbeat_due: true,
             next: BTreeMap::new(),
             processed: BTreeMap::new(),
+            unknown: BTreeSet::new(),
             drained: BTreeSet::new(),
             turn: 0,
             quiet: false,
@@ -112,7 +115,7 @@ impl Consumer {
 
     fn ask_position(&mut self, id: u32, stage: &mut Stage) {
         let queue = self.queue(id);
-        if !self.group.commits {
+        if !self.group.commits || self.unknown.contains(&id) {
             let ask = requests::min_offset(&queue);
             return self.base.call(ask, TIMEOUT, Call::MinOffset { queue: queue.clone() }, stage);
         }
@@ -277,7 +280,12 @@ impl Client for Consumer {
             Call::Position(Position { queue, .. }, _) | Call::MinOffset { queue } => {
                 match reply.offset().filter(|_| reply.is_ok()) {
                     Some(offset) => {
+                        self.unknown.remove(&queue.id.get());
                         self.next.insert(queue.id.get(), offset);
+                        self.base.rest(stage);
+                    }
+                    None if reply.code == response::QUERY_NOT_FOUND => {
+                        self.unknown.insert(queue.id.get());
                         self.base.rest(stage);
                     }
                     None => {

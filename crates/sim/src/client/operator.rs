@@ -24,7 +24,8 @@ pub(super) struct Operator {
 
 #[derive(Debug, Clone)]
 enum Task {
-    Make(Name, u32),
+    /// With so many queues and these attributes.
+    Make(Name, u32, &'static str),
     Delete(Name),
     Reset(Position, Target),
 }
@@ -32,7 +33,11 @@ enum Task {
 impl Operator {
     pub(super) fn new(base: Base, workload: &Workload) -> Self {
         let by_hand = workload.topics.iter().filter(|topic| topic.making == Making::Hand);
-        let todo = by_hand.map(|topic| Task::Make(topic.name.clone(), topic.queues)).collect();
+        let make = |topic: &Topic| {
+            let attributes = if topic.protected { "+steadfast.protected=true" } else { "" };
+            Task::Make(topic.name.clone(), topic.queues, attributes)
+        };
+        let todo = by_hand.map(make).collect();
         let groups = workload.groups.iter().filter(|group| group.commits).cloned().collect();
         Self { base, topics: workload.topics.clone(), groups, resets: workload.resets, todo }
     }
@@ -49,7 +54,7 @@ impl Operator {
         let topic = self.base.rng.pick(&scratch);
         self.todo.push_back(Task::Delete(topic.name.clone()));
         if topic.making == Making::Hand || self.base.rng.percent(50) {
-            self.todo.push_back(Task::Make(topic.name.clone(), topic.queues));
+            self.todo.push_back(Task::Make(topic.name.clone(), topic.queues, ""));
         }
     }
 
@@ -73,9 +78,9 @@ impl Operator {
 
     fn next(&mut self, stage: &mut Stage) {
         match self.todo.front().cloned() {
-            Some(Task::Make(topic, queues)) => {
+            Some(Task::Make(topic, queues, attributes)) => {
                 stage.watch.topic_wanted(&topic, queues);
-                let ask = requests::make_topic(&topic, queues);
+                let ask = requests::make_topic(&topic, queues, attributes);
                 let call = Call::MakeTopic { topic: topic.clone(), queues };
                 self.base.call(ask, TIMEOUT, call, stage);
             }
@@ -137,7 +142,7 @@ impl Client for Operator {
     fn grow(&mut self, stage: &mut Stage) {
         let topic = self.base.rng.pick(&self.topics).clone();
         let queues = stage.watch.queues(&topic.name).max(topic.queues) + self.base.rng.within(1..4) as u32;
-        self.todo.push_back(Task::Make(topic.name, queues));
+        self.todo.push_back(Task::Make(topic.name, queues, ""));
         stage.wake(self.base.caller.no, Micros::ZERO);
     }
 }

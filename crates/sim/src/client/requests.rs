@@ -222,7 +222,8 @@ pub(crate) fn view(topic: &str, log_offset: u64) -> Ask<'_> {
     Ask::new(request::VIEW_MESSAGE_BY_ID, |header| fields.encode(&mut header.ext))
 }
 
-pub(crate) fn make_topic(topic: &str, queues: u32) -> Ask<'_> {
+/// Makes or changes a topic; attributes that are not named stay.
+pub(crate) fn make_topic<'a>(topic: &'a str, queues: u32, attributes: &'a str) -> Ask<'a> {
     let fields = CreateTopic {
         topic: topic.into(),
         default_topic: AUTO_CREATE.into(),
@@ -230,6 +231,7 @@ pub(crate) fn make_topic(topic: &str, queues: u32) -> Ask<'_> {
         write_queue_nums: queues as i32,
         perm: 6,
         topic_filter_type: "SINGLE_TAG".into(),
+        attributes: Some(attributes.into()),
         ..CreateTopic::default()
     };
     Ask::new(request::UPDATE_AND_CREATE_TOPIC, |header| fields.encode(&mut header.ext))

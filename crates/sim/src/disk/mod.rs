@@ -27,7 +27,7 @@ mod window;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use steadfast_store::disk::{Disk, Mode};
+use steadfast_store::disk::{Disk, Mode, Space};
 
 use crate::rng::Rng;
 use crate::trace::Hasher;
@@ -211,7 +211,8 @@ impl Disk for VirtualDisk {
         self.state().sync_dir(dir)
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
-        Ok(self.state().free_bytes())
+    fn space(&self) -> io::Result<Space> {
+        let state = self.state();
+        Ok(Space { total: state.capacity, free: state.free_bytes() })
     }
 }

@@ -97,6 +97,9 @@ impl fmt::Display for Brief<'_, ReadJob> {
             ReadJob::View { at, .. } => write!(f, "record at {at}"),
             ReadJob::Units { queue, offsets } => write!(f, "units {offsets:?} of {queue}"),
             ReadJob::StoreTime { queue, offset, .. } => write!(f, "store time of {queue}@{offset}"),
+            ReadJob::Extents { stretches, queues } => {
+                write!(f, "extents of {} queues in {} stretches", queues.len(), stretches.len())
+            }
             ReadJob::Search { queue, offsets, time, .. } => write!(f, "{queue} {offsets:?} at time {time}"),
         }
     }

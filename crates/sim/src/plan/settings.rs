@@ -1,6 +1,6 @@
 //! The broker's settings in a run: everything small, so that what is rare in production happens all the time.
 
-use steadfast_broker::{DelayLevels, Flush, Options};
+use steadfast_broker::{DelayLevels, Flush, Options, Retention};
 
 use super::workload::Workload;
 use crate::disk::Latency;
@@ -29,6 +29,7 @@ pub(super) fn draw(workload: &Workload, rng: &mut Rng) -> Options {
         pending_bytes: rng.within(32 * KIB..MIB) as usize,
         disk_free_min: *rng.pick(&[64 * KIB, 512 * KIB]),
         read_cache_bytes: 0,
+        retention: nothing_goes(),
         ..Options::default()
     }
 }
@@ -51,4 +52,28 @@ pub(super) fn latency(rng: &mut Rng) -> Latency {
         per_kib: per_kib * slower,
         sync: scale(sync),
     }
+}
+
+/// Nothing is removed.
+pub(crate) fn nothing_goes() -> Retention {
+    Retention { reserved: u64::MAX, force_above: 100, refuse_above: 100, ..Retention::default() }
+}
+
+/// Messages are old soon, or few of them are kept.
+pub(super) fn retain(options: &mut Options, rng: &mut Rng) {
+    if options.max_body as u64 <= MIB {
+        // The smallest that holds a batch, so that there are many.
+        options.segment_size = 2 * MIB;
+        options.pending_bytes = options.pending_bytes.min(256 << 10);
+    }
+    let bytes = if rng.percent(50) { options.segment_size * rng.within(2..5) } else { 0 };
+    options.retention = Retention {
+        reserved: rng.skewed(100..60_000),
+        hours: (0..24).collect(),
+        bytes,
+        every: rng.skewed(20..2_000),
+        force_above: *rng.pick(&[85, 100]),
+        refuse_above: 100,
+        ..Retention::default()
+    };
 }

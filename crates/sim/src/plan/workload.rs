@@ -70,6 +70,8 @@ pub(crate) struct Topic {
     pub(crate) making: Making,
     /// It is deleted and made again now and then.
     pub(crate) scratch: bool,
+    /// Its messages stay until they are processed.
+    pub(crate) protected: bool,
 }
 
 /// What a consumer group wants.
@@ -132,6 +134,8 @@ pub(crate) struct Workload {
     pub(crate) hostile: bool,
     /// Resets of consumer groups' positions by the operator.
     pub(crate) resets: u32,
+    /// Old messages are removed.
+    pub(crate) retaining: bool,
     /// Whether every key is looked up at the end; it takes time.
     pub(crate) look_up: bool,
 }
@@ -163,6 +167,7 @@ impl Workload {
             keys: *rng.pick(&[3, 50, 10_000]),
             pause: rng.skewed(100..50_000),
             hostile: false,
+            retaining: false,
             look_up: rng.one_in(3),
             resets: *rng.pick(&[0, 0, 2, 6]),
         }
@@ -177,9 +182,16 @@ impl Workload {
         self
     }
 
+    /// Old messages are removed in this run, and those of some topics are not.
+    pub(super) fn retain(&mut self, rng: &mut Rng) {
+        self.retaining = true;
+        self.topics.iter_mut().for_each(|topic| topic.protect(rng));
+    }
+
     /// One producer that knows the log, so that it can put frames into its bodies where recovery looks for some.
     pub(super) fn hostile(rng: &mut Rng) -> Self {
-        let topic = Topic { name: "T0".into(), queues: 1, making: Making::Hand, scratch: false };
+        let topic =
+            Topic { name: "T0".into(), queues: 1, making: Making::Hand, scratch: false, protected: false };
         Self {
             operations: rng.within(40..120) as u32,
             topics: vec![topic],
@@ -193,6 +205,7 @@ impl Workload {
             keys: 3,
             pause: 1_000,
             hostile: true,
+            retaining: false,
             look_up: false,
             resets: 0,
         }
@@ -206,6 +219,17 @@ fn topic(number: u64, rng: &mut Rng) -> Topic {
         making: *rng.pick(&[Making::Hand, Making::First]),
         // The first one stays, so that there is something to lose.
         scratch: number > 0 && rng.one_in(3),
+        protected: false,
+    }
+}
+
+impl Topic {
+    /// At times it is protected: then it is made by hand, and stays.
+    fn protect(&mut self, rng: &mut Rng) {
+        self.protected = rng.percent(40);
+        if self.protected {
+            (self.making, self.scratch) = (Making::Hand, false);
+        }
     }
 }
 
@@ -237,11 +261,17 @@ fn groups(topics: &[Topic], rng: &mut Rng) -> Vec<Group> {
 
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let retaining = if self.retaining {
+            let protected = self.topics.iter().filter(|topic| topic.protected).count();
+            format!(", old messages are removed, but not of {protected} topics")
+        } else {
+            String::new()
+        };
         let hostile = if self.hostile { ", bodies that look like the log" } else { "" };
         write!(
             f,
             "{} operations, {} topics, {} producers, {} consumer groups, {} probers, {:?} messages, batches up to \
-             {}, {}% delayed, {}% oneway{hostile}",
+             {}, {}% delayed, {}% oneway{hostile}{retaining}",
             self.operations,
             self.topics.len(),
             self.producers,

@@ -14,6 +14,8 @@ use crate::plan::{Damage, Extent, Part};
 #[derive(Debug, Default)]
 pub(super) struct Damages {
     spots: Vec<Spot>,
+    /// Snapshots that were damaged or lost.
+    snapshots: BTreeSet<String>,
 }
 
 /// A byte that is not what it was.
@@ -54,6 +56,9 @@ impl World {
             part => self.any_byte(part, damage.newest),
         };
         let Some((path, byte)) = place else { return };
+        if self.plan.workload.retaining && damage.part == Part::Snapshot && !self.may_lose(&path) {
+            return;
+        }
         let sector = byte / SECTOR as u64;
         let bytes = sector * SECTOR as u64..(sector + 1) * SECTOR as u64;
         if damage.part == Part::Log {
@@ -88,6 +93,20 @@ impl World {
         if let Some(crash) = &damage.crash {
             self.crash(None, crash);
         }
+    }
+
+    /// What retention has removed is in the snapshots alone, and there are two of them: not both are damaged.
+    fn may_lose(&mut self, snapshot: &str) -> bool {
+        let all = self.disk.paths().into_iter();
+        let all: Vec<String> =
+            all.filter(|path| path.contains(Part::Snapshot.path()) && !path.ends_with(".tmp")).collect();
+        let struck = &mut self.damages.snapshots;
+        struck.retain(|path| all.contains(path));
+        let may = all.len() > 1 && struck.is_empty();
+        if may {
+            struck.insert(snapshot.to_owned());
+        }
+        may
     }
 
     /// A byte of the log. In a group of one, damage of the last batch is a torn tail by all that can be known: only

@@ -1,11 +1,12 @@
 //! What delayed messages have to do: each comes into its topic once for each time that it was stored to wait, and not
 //! before its time, by the stamps in the log.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use steadfast_audit::{MessageId, Name};
 use steadfast_broker::DelayLevels;
-use steadfast_types::{QueueId, Timestamp};
+use steadfast_types::{QueueId, QueueOffset, Timestamp};
 
 use crate::client::Audit;
 use crate::watch::{Gist, Watch};
@@ -20,16 +21,29 @@ pub(super) fn judge(audit: &Audit, levels: &DelayLevels, watch: &mut Watch) {
     for (key, mut due) in due {
         let (id, topic) = &key;
         let mut came = audit.stored.get(&key).cloned().unwrap_or_default();
-        if came.len() != due.len() {
+        // What retention has removed cannot be compared any more.
+        let is_whole = !watch.is_retaining() || !(audit.waits_removed || began_late(audit, topic));
+        let is_wrong = match came.len().cmp(&due.len()) {
+            Ordering::Equal => false,
+            Ordering::Less => !watch.is_retaining() || !began_late(audit, topic),
+            Ordering::Greater => !watch.is_retaining() || !audit.waits_removed,
+        };
+        if is_wrong {
             let (waited, came) = (due.len(), came.len());
             let text = format!("message {id} waited {waited} times for topic {topic} and came {came} times");
             watch.find(Gist::Delay, text);
         }
         due.sort_unstable();
         came.sort_unstable();
-        if let Some((due, came)) = due.iter().zip(&came).find(|(due, came)| came < due) {
+        let early = due.iter().zip(&came).find(|(due, came)| is_whole && came < due);
+        if let Some((due, came)) = early {
             let text = format!("message {id} came into topic {topic} at {came}, it was due at {due}");
             watch.find(Gist::Delay, text);
         }
     }
+}
+
+/// Whether the first messages of one of a topic's queues are gone.
+fn began_late(audit: &Audit, topic: &Name) -> bool {
+    audit.state.queues.iter().any(|(queue, content)| queue.topic == *topic && content.min > QueueOffset::ZERO)
 }

@@ -48,7 +48,7 @@ impl World {
             Fault::Full { left, lasts } => {
                 self.figures.count("full disk");
                 self.disk.set_capacity(u64::MAX);
-                let used = u64::MAX - self.disk.free_bytes().unwrap_or(0);
+                let used = self.disk.space().map_or(0, |space| space.used());
                 self.disk.set_capacity(used + left);
                 self.stage.scheduler.after(*lasts, Event::FreeDisk);
             }

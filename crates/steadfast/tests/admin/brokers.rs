@@ -58,3 +58,17 @@ fn a_setting_is_changed_while_the_broker_runs() {
         world.admin("updateBrokerConfig", &["-c", "DefaultCluster", "-k", "listenPort", "-v", "1"]).refused();
     assert!(refused.contains("refused UPDATE_BROKER_CONFIG") && refused.contains("listenPort"), "{refused}");
 }
+
+#[test]
+fn what_keeps_the_log_is_shown() {
+    let world = World::start(&[]);
+    let addr = world.broker();
+    world.admin("updateTopic", &["-b", &addr, "-t", "P", "-a", "+steadfast.protected=true"]).ok();
+    world.admin("sendMessage", &["-t", "P", "-p", "needed"]).ok();
+    let shown = world.admin("retention", &["-b", &addr]).ok();
+    assert!(shown.contains("log from 0 to ") && shown.contains("newer than the newest snapshot"), "{shown}");
+    assert!(shown.contains("no group has processed queue P/"), "{shown}");
+    assert!(shown.contains("updateTopic -t P -a -steadfast.protected"), "{shown}");
+    let json = world.admin("retention", &["-c", "DefaultCluster", "--json"]).json();
+    assert_eq!(json["brokers"][0]["retention"]["pins"][0]["messages"], 1, "{json}");
+}

@@ -28,7 +28,11 @@ fn a_full_disk_is_named_at_start() {
 fn a_disk_that_fills_up_refuses_messages_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command_on_small_disk(dir.path(), "size=160m");
-    set(&mut command, &["diskFreeMin=1MiB"]);
+    // To the last byte.
+    set(
+        &mut command,
+        &["diskFreeMin=1MiB", "diskSpaceWarningLevelRatio=100", "diskSpaceCleanForciblyRatio=100"],
+    );
     let mut server = Server::spawn(command);
     let mut client = Client::connect(server.broker());
     assert_eq!(client.send("t", b"first").code(), 0);

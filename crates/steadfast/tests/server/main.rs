@@ -10,6 +10,8 @@ mod durability;
 mod metrics;
 mod protocol;
 mod refusals;
+mod repair;
+mod retention;
 mod roles;
 mod settings;
 mod start;

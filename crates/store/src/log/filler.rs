@@ -1,6 +1,7 @@
 //! Keeps zero-filled space ahead of the log's tail. Overwriting allocated zeroes halves the latency of a synced
 //! write compared with growing a file, and space that is allocated cannot run out in the middle of a batch: the
-//! room ahead of the tail is also the reserve for control records when the disk is full.
+//! room ahead of the tail is also the reserve for control records when the disk is full. A segment that retention
+//! has freed serves as it is, where there is one.
 
 use std::io;
 
@@ -8,8 +9,9 @@ use steadfast_types::LogOffset;
 
 use super::layout::Layout;
 use super::segment::segment_path;
+use super::spare;
 use crate::aligned::AlignedBuf;
-use crate::disk::{Disk, DiskFile, Mode, write_all};
+use crate::disk::{Disk, DiskFile, Mode, Space, write_all};
 
 /// How much of the log's space is ready to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct Room {
     pub filled_to: LogOffset,
     /// The disk had no space for more.
     pub disk_full: bool,
+    /// How full the disk is.
+    pub space: Space,
 }
 
 /// Fills space ahead of the tail, a step at a time.
@@ -26,6 +30,7 @@ pub struct Filler<D: Disk> {
     layout: Layout,
     filled_to: LogOffset,
     free_min: u64,
+    space: Space,
     segment: Option<(LogOffset, D::File)>,
     zeroes: AlignedBuf,
 }
@@ -36,6 +41,7 @@ impl<D: Disk> Filler<D> {
 
     /// A filler for a log that ends at `end`. It leaves `free_min` bytes of the disk alone.
     pub fn open(disk: D, layout: Layout, end: LogOffset, free_min: u64) -> io::Result<Self> {
+        let space = disk.space()?;
         let mut filled_to = layout.base_of(end);
         loop {
             let len = match disk.open(&segment_path(filled_to), Mode::Read) {
@@ -57,6 +63,7 @@ impl<D: Disk> Filler<D> {
             layout,
             filled_to: filled_to.max(step_of_tail),
             free_min,
+            space,
             segment: None,
             zeroes: AlignedBuf::default(),
         };
@@ -68,7 +75,13 @@ impl<D: Disk> Filler<D> {
 
     /// What is ready now.
     pub fn room(&self) -> Room {
-        Room { filled_to: self.filled_to, disk_full: false }
+        Room { filled_to: self.filled_to, disk_full: false, space: self.space }
+    }
+
+    /// Looks how full the disk is; others fill it too.
+    pub fn measure(&mut self) -> io::Result<Room> {
+        self.space = self.disk.space()?;
+        Ok(self.room())
     }
 
     /// Fills one step more. Running out of space is not an error: the room says so, and the next call tries
@@ -78,17 +91,23 @@ impl<D: Disk> Filler<D> {
             Ok(()) => Ok(self.room()),
             Err(error) if is_full(&error) => {
                 self.segment = None;
-                Ok(Room { filled_to: self.filled_to, disk_full: true })
+                Ok(Room { disk_full: true, ..self.room() })
             }
             Err(error) => Err(error),
         }
     }
 
     fn try_step(&mut self) -> io::Result<()> {
-        if self.disk.free_bytes()? < self.free_min + Self::STEP {
+        let base = self.layout.base_of(self.filled_to);
+        // The log ends before it, so nothing that counts is in a file of that name.
+        if base == self.filled_to && spare::take(&self.disk, self.layout, base)? {
+            self.filled_to = base + self.layout.segment_size;
+            return Ok(());
+        }
+        self.measure()?;
+        if self.space.free < self.free_min + Self::STEP {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let base = self.layout.base_of(self.filled_to);
         self.open_segment(base)?;
         let Some((_, file)) = &self.segment else { return Ok(()) };
         let zeroes = self.zeroes.of_len(Self::STEP as usize);

@@ -10,7 +10,7 @@
 //! cannot, a stale frame of an earlier term that happens to continue the index (see `docs/adr`).
 
 use bytes::{BufMut, Bytes};
-use steadfast_types::{LogIndex, LogOffset, Term};
+use steadfast_types::{LogIndex, LogOffset, Term, Timestamp};
 
 use super::PAYLOAD_MAX;
 use super::batch::{Batch, head_len};
@@ -59,6 +59,12 @@ impl Entry {
             (Kind::Batch, Some(commit)) => LogIndex::new(u64::from_be_bytes(*commit)),
             _ => LogIndex::ZERO,
         }
+    }
+
+    /// The store time of its records, None where it has none.
+    pub fn store_time(&self) -> Option<Timestamp> {
+        let time = self.payload.get(8..16)?.first_chunk()?;
+        (self.kind == Kind::Batch).then(|| Timestamp::new(u64::from_be_bytes(*time)))
     }
 
     /// How many bytes of the payload the frame's own checksum covers; a batch's table covers the rest.
@@ -122,7 +128,7 @@ fn header_crc(header: &[u8; FRAME_HEADER_LEN]) -> u32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FrameHeader {
     pub(super) payload_len: usize,
-    head_len: usize,
+    pub(super) head_len: usize,
     head_crc: u32,
     pub(super) chain: u32,
     chain_input: [u8; FRAME_HEADER_LEN],

@@ -15,18 +15,22 @@
 mod batch;
 mod filler;
 mod frame;
+mod kept;
 mod layout;
 mod scan;
 mod segment;
+mod spare;
 mod walk;
 mod writer;
 
 pub use batch::{Batch, BatchBuilder, BatchError, TableEntry, head_len, identity};
 pub use filler::{Filler, Room};
 pub use frame::{Entry, FRAME_HEADER_LEN, FrameError, Kind, frame_len};
+pub use kept::Gone;
 pub use layout::{Layout, Mark, Place};
 pub use scan::{Damage, Scan, ScanError, Scanned, scan};
 pub use segment::{SEGMENT_HEADER_LEN, segment_bases, segment_path};
+pub use spare::retire;
 pub use walk::{WalkError, walk};
 pub use writer::{AppendError, LogWriter};
 

@@ -26,6 +26,9 @@ pub struct Scan {
     pub from: Mark,
     /// Highest index known to be committed from outside the log.
     pub watermark: LogIndex,
+    /// Whether an acknowledged entry whose head is damaged is visited as it is, where its length is known: for a
+    /// repair, which tells an operator what is lost.
+    pub lenient: bool,
 }
 
 /// One entry found.
@@ -37,6 +40,8 @@ pub struct Scanned {
     pub payload_at: LogOffset,
     /// Ordinal numbers of its records whose bytes are damaged; they were acknowledged.
     pub damaged: Vec<usize>,
+    /// Its head does not verify: so many bytes of the payload lie before what should be the first record.
+    pub headless: Option<usize>,
 }
 
 /// An acknowledged entry that cannot be read any more.
@@ -198,7 +203,7 @@ impl<D: Disk> Walk<'_, D> {
             return Ok(Err(FrameError::Head));
         }
         self.mark = Mark { index: header.index, end, chain: header.chain };
-        Ok(Ok(Scanned { entry, payload_at: at + FRAME_HEADER_LEN as u64, damaged }))
+        Ok(Ok(Scanned { entry, payload_at: at + FRAME_HEADER_LEN as u64, damaged, headless: None }))
     }
 
     fn end_or_damage(&mut self, base: LogOffset, cause: FrameError) -> Result<Step, ScanError> {
@@ -207,7 +212,39 @@ impl<D: Disk> Walk<'_, D> {
         if committed < index || sabotage::is(Sabotage::TailCutBelowCommit) {
             return Ok(Step::End);
         }
+        if self.scan.lenient
+            && let Some(found) = self.headless()?
+        {
+            return Ok(Step::Entry(found));
+        }
         Err(ScanError::Damaged(Damage { index, at, file: segment_path(base), cause, committed }))
+    }
+
+    /// The next entry, if its header is whole and in its place and only its head is damaged.
+    fn headless(&mut self) -> Result<Option<Scanned>, ScanError> {
+        let mark = self.mark;
+        let base = self.scan.layout.base_of(mark.end);
+        let next = base + self.scan.layout.segment_size;
+        for (base, at) in [(base, mark.end), (next, next + SEGMENT_HEADER_LEN as u64)] {
+            let Some(segment) = self.segment(base)?.filter(|segment| segment.base < at) else { continue };
+            let Some(Ok(header)) = segment.header_at(at)? else { continue };
+            if header.at != at || header.index != mark.index.next() || !header.follows(mark.chain) {
+                continue;
+            }
+            let payload_at = at + FRAME_HEADER_LEN as u64;
+            let Some(payload) = segment.bytes(payload_at, header.payload_len)? else { continue };
+            let payload = Bytes::copy_from_slice(payload);
+            let entry = Entry { index: header.index, term: header.term, kind: header.kind, payload };
+            self.mark =
+                Mark { index: header.index, end: at + frame_len(header.payload_len), chain: header.chain };
+            return Ok(Some(Scanned {
+                entry,
+                payload_at,
+                damaged: Vec::new(),
+                headless: Some(header.head_len),
+            }));
+        }
+        Ok(None)
     }
 
     /// Highest commit index of any valid frame header after `at`, or of the watermark.
@@ -217,7 +254,7 @@ impl<D: Disk> Walk<'_, D> {
         for segment_base in later {
             let from = if segment_base == base { at } else { segment_base + SEGMENT_HEADER_LEN as u64 };
             let Some(mut segment) = SegmentBytes::open(self.disk, segment_base)? else { continue };
-            committed = committed.max(segment.highest_commit(from)?);
+            committed = committed.max(segment.highest_commit(from)?.unwrap_or_default());
         }
         Ok(committed)
     }
@@ -304,10 +341,11 @@ impl<F: DiskFile> SegmentBytes<F> {
         Ok(bytes.and_then(<[u8]>::first_chunk).map(FrameHeader::decode))
     }
 
-    /// Highest commit index of any header at or after `from` that vouches for itself and for its place.
-    fn highest_commit(&mut self, from: LogOffset) -> Result<LogIndex, ScanError> {
+    /// Highest commit index of any header at or after `from` that vouches for itself and for its place; None if there
+    /// is no such header.
+    pub(super) fn highest_commit(&mut self, from: LogOffset) -> Result<Option<LogIndex>, ScanError> {
         const STEP: usize = 1024 * 1024;
-        let mut highest = LogIndex::ZERO;
+        let mut highest = None;
         let mut at = from;
         let end = self.base + self.len;
         while at + FRAME_HEADER_LEN as u64 <= end {
@@ -322,7 +360,7 @@ impl<F: DiskFile> SegmentBytes<F> {
                 if let Ok(header) = FrameHeader::decode(header)
                     && header.at == at + within as u64
                 {
-                    highest = highest.max(header.commit);
+                    highest = highest.max(Some(header.commit));
                 }
             }
             if len < STEP {

@@ -1,14 +1,15 @@
 //! Reads the frames of a stretch of the log that is known to be whole, to derive something from it anew.
 
-use bytes::Bytes;
-use steadfast_types::LogOffset;
+use std::ops::Range;
 
-use super::frame::{FRAME_HEADER_LEN, frame_len};
+use bytes::Bytes;
+use steadfast_types::{LogIndex, LogOffset};
+
+use super::frame::{FRAME_HEADER_LEN, FrameHeader, frame_len};
 use super::layout::Layout;
 use super::scan::{ScanError, Scanned, SegmentBytes};
-use super::segment::SEGMENT_HEADER_LEN;
+use super::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use crate::disk::Disk;
-use std::ops::Range;
 
 /// Why a walk ended early.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +22,8 @@ pub enum WalkError {
     Damaged(LogOffset),
 }
 
-/// Visits the entries whose frames lie in `stretch`, which must begin and end where frames do. Each frame
-/// vouches for itself and for its place.
+/// Visits the entries whose frames lie in `stretch`, which must begin and end where frames or segments do. Each frame
+/// vouches for itself, for its place and for the one before it.
 pub fn walk<D: Disk>(
     disk: &D,
     layout: Layout,
@@ -30,31 +31,83 @@ pub fn walk<D: Disk>(
     mut visit: impl FnMut(Scanned),
 ) -> Result<(), WalkError> {
     let mut at = stretch.start;
-    let mut open: Option<SegmentBytes<D::File>> = None;
+    let mut last = None;
     while at < stretch.end {
         let base = layout.base_of(at);
-        if open.as_ref().is_none_or(|segment| segment.base != base) {
-            open = SegmentBytes::open(disk, base)?;
-        }
-        let Some(segment) = open.as_mut() else { return Err(WalkError::Damaged(at)) };
-        if at == base {
-            at = base + SEGMENT_HEADER_LEN as u64;
-        }
-        let header = match segment.header_at(at)? {
-            Some(Ok(header)) if header.at == at => header,
-            // The frame after the last one of a segment opens the next segment.
-            _ if base + layout.segment_size < stretch.end => {
-                at = base + layout.segment_size;
-                continue;
-            }
-            _ => return Err(WalkError::Damaged(at)),
+        let next = base + layout.segment_size;
+        let mut part = Part {
+            segment: SegmentBytes::open(disk, base)?.ok_or(WalkError::Damaged(at))?,
+            // What continues there tells where this segment's last frame ends.
+            successor: if next < stretch.end { first_of(disk, next)? } else { None },
+            end: stretch.end.min(next),
         };
-        let payload_at = at + FRAME_HEADER_LEN as u64;
-        let payload = segment.bytes(payload_at, header.payload_len)?.ok_or(WalkError::Damaged(at))?;
-        let checked = header.check(Bytes::copy_from_slice(payload));
-        let (entry, damaged) = checked.map_err(|_| WalkError::Damaged(at))?;
-        visit(Scanned { entry, payload_at, damaged });
-        at = at + frame_len(header.payload_len);
+        part.walk(at.max(base + SEGMENT_HEADER_LEN as u64), &mut last, &mut visit)?;
+        at = next;
     }
     Ok(())
+}
+
+/// Index and chain value of a frame.
+type Link = (LogIndex, u32);
+
+/// The frame that a segment continues, if its header can be read.
+fn first_of<D: Disk>(disk: &D, base: LogOffset) -> Result<Option<Link>, ScanError> {
+    let Some(mut segment) = SegmentBytes::open(disk, base)? else { return Ok(None) };
+    let header = segment.bytes(base, SEGMENT_HEADER_LEN)?.and_then(|block| SegmentHeader::decode(block).ok());
+    let header = header.filter(|header| header.base == base);
+    Ok(header.map(|header| (LogIndex::new(header.first_index.get().saturating_sub(1)), header.chain)))
+}
+
+/// The part of a stretch that lies in one segment.
+struct Part<F> {
+    segment: SegmentBytes<F>,
+    successor: Option<Link>,
+    end: LogOffset,
+}
+
+impl<F: crate::disk::DiskFile> Part<F> {
+    fn walk(
+        &mut self,
+        mut at: LogOffset,
+        last: &mut Option<Link>,
+        visit: &mut impl FnMut(Scanned),
+    ) -> Result<(), WalkError> {
+        // Behind the segment's last frame there may be a torn one that was cut.
+        while at < self.end && (last.is_none() || *last != self.successor) {
+            if last.is_none() && self.is_cut(at)? {
+                return Ok(());
+            }
+            let Some(header) = self.header(at, *last)? else {
+                let cut = self.successor.is_none() || last.is_none();
+                return match cut && self.segment.highest_commit(at)?.is_none() {
+                    true => Ok(()),
+                    false => Err(WalkError::Damaged(at)),
+                };
+            };
+            let payload_at = at + FRAME_HEADER_LEN as u64;
+            let payload =
+                self.segment.bytes(payload_at, header.payload_len)?.ok_or(WalkError::Damaged(at))?;
+            let checked = header.check(Bytes::copy_from_slice(payload));
+            let (entry, damaged) = checked.map_err(|_| WalkError::Damaged(at))?;
+            *last = Some((entry.index, header.chain));
+            visit(Scanned { entry, payload_at, damaged, headless: None });
+            at = at + frame_len(header.payload_len);
+        }
+        Ok(())
+    }
+
+    /// Whether what lies at `at` cannot be part of the log, as the next segment goes on without it.
+    fn is_cut(&mut self, at: LogOffset) -> Result<bool, ScanError> {
+        let Some((index, _)) = self.successor else { return Ok(false) };
+        Ok(self.header(at, None)?.is_some_and(|header| header.index > index))
+    }
+
+    /// The header of the frame at `at`, if there is one that may follow the last.
+    fn header(&mut self, at: LogOffset, last: Option<Link>) -> Result<Option<FrameHeader>, ScanError> {
+        let found = self.segment.header_at(at)?.and_then(Result::ok);
+        Ok(found.filter(|header| {
+            header.at == at
+                && last.is_none_or(|(index, chain)| header.index == index.next() && header.follows(chain))
+        }))
+    }
 }

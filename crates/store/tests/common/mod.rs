@@ -7,7 +7,7 @@ use std::io::{Error, ErrorKind, Result};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use steadfast_store::disk::{Disk, DiskFile, Mode};
+use steadfast_store::disk::{Disk, DiskFile, Mode, Space};
 
 type Content = Arc<Mutex<Vec<u8>>>;
 
@@ -20,12 +20,14 @@ struct Inner {
     /// Operations that still work; negative for any number.
     working: AtomicI64,
     lying: AtomicBool,
+    space: Mutex<Space>,
 }
 
 impl Default for Inner {
     fn default() -> Self {
         let (files, dirs) = (Mutex::default(), Mutex::default());
-        Self { files, dirs, working: AtomicI64::new(-1), lying: AtomicBool::new(false) }
+        let space = Mutex::new(Space { total: u64::MAX, free: u64::MAX });
+        Self { files, dirs, working: AtomicI64::new(-1), lying: AtomicBool::new(false), space }
     }
 }
 
@@ -72,6 +74,11 @@ impl MemDisk {
     /// Lets `operations` more operations work and fails all after them.
     pub(crate) fn stop_after(&self, operations: i64) {
         self.0.working.store(operations, Ordering::Relaxed);
+    }
+
+    /// Sets what the disk says of its space; nothing enforces it.
+    pub(crate) fn set_space(&self, space: Space) {
+        *self.0.space.lock().expect("not poisoned") = space;
     }
 
     /// From now on writes keep a bit of every buffer flipped.
@@ -143,8 +150,8 @@ impl Disk for MemDisk {
         self.operation()
     }
 
-    fn free_bytes(&self) -> Result<u64> {
-        Ok(u64::MAX)
+    fn space(&self) -> Result<Space> {
+        Ok(*self.0.space.lock().expect("not poisoned"))
     }
 }
 

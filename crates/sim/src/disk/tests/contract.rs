@@ -90,7 +90,7 @@ fn space_runs_out_and_comes_back() {
     disk.set_capacity(10_000);
     let file = disk.open("f", Mode::Buffered).unwrap();
     write_all(&file, &[1; 6000], 0).unwrap();
-    assert_eq!(disk.free_bytes().unwrap(), 4000);
+    assert_eq!(disk.space().unwrap().free, 4000);
     assert_eq!(file.write_at(&[2; 6000], 6000).unwrap(), 4000, "what fits");
     assert_eq!(file.write_at(&[2; 1], 10_000).unwrap_err().kind(), ErrorKind::StorageFull);
     write_all(&file, &[3; 10_000], 0).unwrap();
@@ -100,9 +100,9 @@ fn space_runs_out_and_comes_back() {
     assert_eq!(direct.write_at(&[4; 2 * BLOCK], 0).unwrap(), BLOCK, "whole blocks only");
     assert_eq!(direct.write_at(&[4; BLOCK], BLOCK as u64).unwrap_err().kind(), ErrorKind::StorageFull);
     disk.remove("f").unwrap();
-    assert_eq!(disk.free_bytes().unwrap(), 904, "an open file keeps its space");
+    assert_eq!(disk.space().unwrap().free, 904, "an open file keeps its space");
     drop(file);
-    assert_eq!(disk.free_bytes().unwrap(), 10_904);
+    assert_eq!(disk.space().unwrap().free, 10_904);
 }
 
 #[test]

@@ -70,6 +70,6 @@ fn a_new_disk_is_empty() {
     disk.wipe();
     assert!(disk.paths().is_empty());
     assert!(file.read_at(&mut [0], 0).is_err());
-    assert_eq!(disk.free_bytes().unwrap(), 100);
+    assert_eq!(disk.space().unwrap().free, 100);
     assert!(disk.open("f", Mode::Read).is_err());
 }

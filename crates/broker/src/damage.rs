@@ -1,0 +1,93 @@
+//! Damage that the background scrub has found. Reads of a damaged message fail by themselves; this is for telling.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use steadfast_store::unit::{QueueName, Unit};
+use steadfast_types::{LogOffset, QueueOffset};
+
+use crate::broker::{Broker, Out};
+use crate::control::{Control, Hole};
+use crate::io::{DamagedRecord, Effect, Now, Scrubbed};
+
+/// What the scrub found, by segment.
+#[derive(Debug, Default)]
+pub(crate) struct Damage {
+    segments: BTreeMap<LogOffset, Vec<DamagedRecord>>,
+    unverified: BTreeMap<LogOffset, String>,
+    /// Segments verified since the start.
+    pub(crate) scrubbed: u64,
+}
+
+impl Damage {
+    /// Damaged messages that were found.
+    pub(crate) fn records(&self) -> impl Iterator<Item = &DamagedRecord> {
+        self.segments.values().flatten()
+    }
+
+    /// Segments that could not be read to their ends.
+    pub(crate) fn unverified(&self) -> usize {
+        self.unverified.len()
+    }
+
+    /// Forgets segments that are gone.
+    pub(crate) fn forget(&mut self, bases: &[LogOffset]) {
+        for base in bases {
+            self.segments.remove(base);
+            self.unverified.remove(base);
+        }
+    }
+}
+
+impl Broker {
+    /// Damaged messages that recovery met, or that are known from before.
+    pub fn fenced(&self) -> Vec<(QueueName, QueueOffset, Unit)> {
+        let queues = self.state.topics.iter().flat_map(|topic| &topic.queues);
+        queues
+            .flat_map(|q| q.fenced().iter().map(|(offset, unit)| (q.name.clone(), *offset, *unit)))
+            .collect()
+    }
+
+    /// Places of the messages that were given up.
+    pub fn holes(&self) -> BTreeSet<LogOffset> {
+        let queues = self.state.topics.iter().flat_map(|topic| &topic.queues);
+        queues.flat_map(|queue| queue.holes().values().copied()).collect()
+    }
+
+    /// An operator gives damaged messages up.
+    pub(crate) fn give_up(&mut self, now: Now, damaged: Vec<DamagedRecord>) {
+        for DamagedRecord { queue, offset, log_offset, .. } in damaged {
+            let control =
+                Control::Hole(Hole { topic: queue.topic, queue_id: queue.queue_id, offset, log_offset });
+            self.pending.push_control(now, control, None);
+        }
+    }
+
+    /// A segment was verified: what is known of it now replaces what was known before.
+    pub(crate) fn scrubbed(&mut self, scrubbed: Scrubbed, out: &mut Out<'_>) {
+        let Scrubbed { base, result } = scrubbed;
+        self.damage.scrubbed += 1;
+        let known = self.damage.segments.remove(&base).unwrap_or_default();
+        self.damage.unverified.remove(&base);
+        if !self.state.segments.has(base) {
+            return;
+        }
+        match result {
+            Ok(records) if records.is_empty() => {}
+            Ok(records) => {
+                for DamagedRecord { queue, offset, log_offset, .. } in
+                    records.iter().filter(|record| !known.contains(record))
+                {
+                    out(Effect::Warn(format!(
+                        "the message at offset {offset} of queue {queue} (log offset {log_offset}) is damaged on disk; \
+                         restore its file from a copy, or see `steadfast repair`"
+                    )));
+                }
+                self.damage.segments.insert(base, records);
+            }
+            Err(cause) => {
+                out(Effect::Warn(format!("the log file {base} cannot be verified: {cause}")));
+                self.damage.unverified.insert(base, cause);
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Makes an index run again from the stretch of the log that it covers, or from what retention has left of it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use steadfast_store::checkpoint::INDEX_DIR;
+use steadfast_store::disk::Disk;
+use steadfast_store::log::{self, Gone, Kind, Layout, Scanned};
+use steadfast_store::run::{self, RunContents};
+use steadfast_store::unit::{KeyEntry, QueueName, Unit};
+use steadfast_types::{LogOffset, QueueOffset};
+
+use crate::pending::Applied;
+use crate::recovery::{Fenced, derive};
+
+/// Units of a queue from an offset on, without a hole.
+type UnitRange = (QueueName, QueueOffset, Vec<Unit>);
+
+fn follows((_, first, units): &UnitRange, offset: QueueOffset) -> bool {
+    *first + units.len() as u64 == offset
+}
+
+/// Makes the index run of a stretch of the log again; returns the damaged messages in it, which it has without their
+/// tags and keys.
+pub(super) fn rebuild_run<D: Disk>(
+    disk: &D,
+    layout: Layout,
+    gone: &Gone,
+    covers: Range<LogOffset>,
+) -> Result<Vec<Fenced>, String> {
+    let mut queues: Vec<UnitRange> = Vec::new();
+    let mut places: BTreeMap<QueueName, usize> = BTreeMap::new();
+    let mut keys = Vec::new();
+    let mut fenced = Vec::new();
+    let mut unidentified = None;
+    let mut visit = |found: Scanned| {
+        if found.entry.kind != Kind::Batch {
+            return;
+        }
+        let derived = match derive(&found) {
+            Ok(derived) => derived,
+            Err(at) => {
+                unidentified.get_or_insert(at);
+                return;
+            }
+        };
+        fenced.extend(derived.fenced);
+        for record in derived.applied {
+            let Applied::Message { queue, offset, unit, keys: hashes, .. } = record else { continue };
+            // Each range of a queue's offsets without a hole on its own.
+            match places.get(&queue).copied().filter(|at| follows(&queues[*at], offset)) {
+                Some(at) => queues[at].2.push(unit),
+                None => {
+                    places.insert(queue.clone(), queues.len());
+                    queues.push((queue, offset, vec![unit]));
+                }
+            }
+            let (log_offset, size, crc) = (unit.log_offset, unit.size, unit.crc);
+            keys.extend(hashes.into_iter().map(|hash| KeyEntry { hash, log_offset, size, crc }));
+        }
+    };
+    for part in gone.left_of(covers.clone()) {
+        log::walk(disk, layout, part, &mut visit).map_err(|error| error.to_string())?;
+    }
+    if let Some(at) = unidentified {
+        return Err(format!("the record at log offset {at} is damaged"));
+    }
+    let contents = RunContents { covers, queues, keys };
+    run::write_run(disk, INDEX_DIR, contents).map(|_| fenced).map_err(|error| error.to_string())
+}

@@ -1,0 +1,129 @@
+//! Scrubbing: reads closed segments whole and verifies every frame and every record, so that damage is found while
+//! somebody can still do something about it. Which message a damaged record was, its unit in the index run knows.
+
+use std::ops::Range;
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+use steadfast_store::disk::Disk;
+use steadfast_store::log::{self, Batch, Kind, Scanned, WalkError};
+use steadfast_store::reader::ReadError;
+use steadfast_store::unit::{QueueName, Unit};
+use steadfast_types::properties::Lookup;
+use steadfast_types::record::StoredMessage;
+use steadfast_types::{LogOffset, QueueOffset};
+
+use super::{Failure, Reader, UNITS};
+use crate::io::{DamagedRecord, Scrubbed};
+
+impl<D: Disk> Reader<D> {
+    /// Bases of the segments that index runs cover, the last one perhaps in part.
+    pub fn segments(&self) -> Result<Vec<LogOffset>, String> {
+        let bases = log::segment_bases(&self.disk).map_err(|error| error.to_string())?;
+        let end = self.covered();
+        Ok(bases.into_iter().filter(|base| *base < end && !self.is_gone(*base)).collect())
+    }
+
+    fn covered(&self) -> LogOffset {
+        *self.covered.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Verifies a segment, as far as index runs cover it. `pace` is told how many bytes were read since the last time, and may wait.
+    pub fn scrub(&self, base: LogOffset, pace: &dyn Fn(u64)) -> Scrubbed {
+        let result = self.try_scrub(base, pace);
+        // Freed while it was being read: nothing of it matters.
+        if self.is_gone(base) {
+            return Scrubbed { base, result: Ok(Vec::new()) };
+        }
+        Scrubbed { base, result: result.map_err(|failure| failure.to_string()) }
+    }
+
+    fn try_scrub(&self, base: LogOffset, pace: &dyn Fn(u64)) -> Result<Vec<DamagedRecord>, Failure> {
+        let end = self.covered().min(base + self.layout.segment_size);
+        let mut suspects: Vec<Range<LogOffset>> = Vec::new();
+        let walked = log::walk(&self.disk, self.layout, base..end, |found| {
+            pace(log::frame_len(found.entry.payload.len()));
+            suspects.extend(damaged_in(&found));
+        });
+        match walked {
+            Ok(()) => {}
+            // Where the entries after it begin is not known: each message is looked at by itself.
+            Err(WalkError::Damaged(at)) => suspects.push(at..end),
+            Err(WalkError::Scan(error)) => return Err(Failure::Scan(error)),
+        }
+        let mut damaged = Vec::new();
+        for suspect in suspects {
+            self.each_unit(suspect, |queue, offset, unit| {
+                pace(u64::from(unit.size));
+                damaged.extend(self.verify(queue, offset, unit)?);
+                Ok(())
+            })?;
+        }
+        Ok(damaged)
+    }
+
+    /// Visits the messages whose records begin in a stretch of the log, by queue.
+    fn each_unit(
+        &self,
+        stretch: Range<LogOffset>,
+        mut visit: impl FnMut(&QueueName, QueueOffset, Unit) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let overlaps = |covers: &Range<LogOffset>| covers.start < stretch.end && stretch.start < covers.end;
+        for slot in self.slots().iter().filter(|slot| overlaps(&slot.covers)) {
+            let run = self.run_of(slot)?;
+            for (queue, offsets) in run.queues() {
+                let mut at = self.search_run((slot, &run), queue, offsets.clone(), stretch.start)?;
+                'queue: while at < offsets.end {
+                    for unit in self.checked(slot, &run, |run| run.units(queue, at, UNITS))? {
+                        if unit.log_offset >= stretch.end {
+                            break 'queue;
+                        }
+                        visit(queue, at, unit)?;
+                        at = at.next();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn verify(
+        &self,
+        queue: &QueueName,
+        offset: QueueOffset,
+        unit: Unit,
+    ) -> Result<Option<DamagedRecord>, Failure> {
+        match self.log.records(&[unit], usize::MAX, LogOffset::new(u64::MAX)) {
+            Ok(_) => Ok(None),
+            Err(ReadError::NotFound { .. } | ReadError::Damaged { .. }) => {
+                Ok(Some(self.damaged_record(queue, offset, unit)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What can be said of a damaged message.
+    pub fn damaged_record(&self, queue: &QueueName, offset: QueueOffset, unit: Unit) -> DamagedRecord {
+        let (log_offset, size) = (unit.log_offset, unit.size);
+        let keys = self.log.raw(&unit).map_or_else(|_| Vec::new(), |bytes| keys_of(&bytes));
+        DamagedRecord { queue: queue.clone(), offset, log_offset, size, keys }
+    }
+}
+
+/// Where the damaged records of an entry lie.
+fn damaged_in(found: &Scanned) -> Vec<Range<LogOffset>> {
+    let batch = match found.entry.kind {
+        Kind::Batch if !found.damaged.is_empty() => Batch::parse(found.entry.payload.clone()),
+        _ => return Vec::new(),
+    };
+    let Ok(batch) = batch else { return Vec::new() };
+    let at = |within: usize| found.payload_at + within as u64;
+    let records = batch.records().enumerate().filter(|(i, _)| found.damaged.contains(i));
+    records.map(|(_, record)| at(record.range.start)..at(record.range.start + 1)).collect()
+}
+
+/// What a damaged record still says of its keys; none of it is verified.
+fn keys_of(bytes: &Bytes) -> Vec<String> {
+    let Ok(message) = StoredMessage::decode_verified(bytes) else { return Vec::new() };
+    Lookup::parse(message.properties).lookup_keys().map(str::to_owned).collect()
+}

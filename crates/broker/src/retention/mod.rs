@@ -1,0 +1,266 @@
+//! Retention: old messages go, so that the disk does not fill. The leader decides which segments of the log have
+//! served their time and proposes that; it holds once it is committed, like everything else.
+//!
+//! ```text
+//! look (every 10 s) ─▶ demand ─▶ extents of the queues, by a reader ─▶ Control::Expire ─▶ log
+//!    applied: queues begin later, segments are no longer part of the log
+//!       ─▶ checkpoint ─▶ verified: Effect::Free ─▶ files become spare space or are removed
+//! ```
+
+mod clock;
+mod pins;
+mod rules;
+
+use steadfast_store::log::Gone;
+use steadfast_types::{LogOffset, Timestamp};
+
+use self::clock::AgeClock;
+pub(crate) use self::pins::{Holder, Pin};
+pub(crate) use self::rules::Demand;
+pub use self::rules::Retention;
+use self::rules::Standing;
+use crate::broker::{Broker, Out, Phase};
+use crate::control::{Control, Expire, QueueStart};
+use crate::io::{Effect, Extent, Freed, Freeing, Now, ReadResult};
+use crate::pending::Applied;
+use crate::services::ReadPurpose;
+use steadfast_store::sabotage::{self, Sabotage};
+
+/// So many times longer until the next look if everything that should go is needed.
+const PINNED_PAUSE: u64 = 6;
+/// Segments that one decision looks at.
+const CANDIDATES: usize = 256;
+/// Queues that one record moves.
+const QUEUES_PER_RECORD: usize = 1024;
+/// Milliseconds until files that could not be freed are tried again.
+const RETRY_AFTER: u64 = 60_000;
+/// Files of freed segments that are kept for new ones.
+const SPARES: usize = 2;
+
+/// What a leader remembers of retention between steps.
+#[derive(Debug, Default)]
+pub(crate) struct Retaining {
+    clock: AgeClock,
+    /// Ticks of the next look.
+    next: u64,
+    /// A reader looks where the queues lie.
+    measuring: bool,
+    /// Segments that the log dropped and whose files may still be there, each with the end of the log at that time.
+    dropped: Vec<(LogOffset, LogOffset)>,
+    /// Files are being freed.
+    freeing: bool,
+    /// Ticks before which files that could not be freed are not tried again.
+    retry_at: u64,
+    /// Spare files were given up, as space is short.
+    lean: bool,
+}
+
+impl Retaining {
+    /// A broker starts whose log, which ends at `end`, has dropped these segments; their files are there.
+    pub(crate) fn resume(leftover: Vec<LogOffset>, end: LogOffset) -> Self {
+        Self { dropped: leftover.into_iter().map(|base| (base, end)).collect(), ..Self::default() }
+    }
+
+    /// Whether a checkpoint of the log after `covered` would let files be freed.
+    pub(crate) fn wants_checkpoint(&self, covered: LogOffset) -> bool {
+        self.dropped.iter().any(|(_, decided)| *decided > covered)
+    }
+}
+
+impl Broker {
+    /// Ticks of the next look, if there is anything to look at.
+    pub(crate) fn retention_deadline(&self) -> Option<u64> {
+        let idle = self.state.segments.iter().len() <= 1 && self.retaining.dropped.is_empty();
+        (self.phase == Phase::Leading && !idle).then_some(self.retaining.next)
+    }
+
+    /// What the log has no longer.
+    pub(crate) fn gone(&self) -> Gone {
+        self.state.segments.gone(self.layout.segment_size)
+    }
+
+    /// Looks from time to time what should go.
+    pub(crate) fn look_after_space(&mut self, now: Now, out: &mut Out<'_>) {
+        self.free(now, out);
+        if self.phase != Phase::Leading || now.ticks < self.retaining.next {
+            return;
+        }
+        self.retaining.next = now.ticks + self.options.retention.every;
+        let busy = self.retaining.measuring || !self.retaining.dropped.is_empty();
+        // Without a message there is no time to begin with.
+        if busy || self.is_expiry_under_way() || self.store_time == Timestamp::ZERO {
+            return;
+        }
+        let segments: Vec<_> = self.state.segments.iter().collect();
+        let demand = self.options.retention.demand(&Standing {
+            now: self.retaining.clock.now(now, self.store_time),
+            wall: now.wall,
+            space: self.room.space,
+            segment_size: self.layout.segment_size,
+            segments: &segments,
+        });
+        let mut candidates = self.candidates(&segments);
+        if demand.at_least == 0 {
+            candidates.retain(|(_, newest)| *newest < demand.older_than);
+        }
+        if candidates.first().is_some_and(|(_, newest)| demand.wants(*newest, 0)) {
+            self.ask_for_extents(demand, candidates, out);
+        }
+    }
+
+    /// Whether a decision was proposed and is not applied yet.
+    fn is_expiry_under_way(&self) -> bool {
+        let is_expiry = |control: &Control| matches!(control, Control::Expire(_));
+        let in_flight = self.in_flight.iter().flat_map(|in_flight| &in_flight.applied);
+        let mut in_flight = in_flight.filter_map(|applied| match applied {
+            Applied::Control(control) => Some(control),
+            Applied::Message { .. } => None,
+        });
+        self.pending.controls.iter().any(|pending| is_expiry(&pending.control)) || in_flight.any(is_expiry)
+    }
+
+    /// Segments that every snapshot on disk covers.
+    fn candidates(&self, segments: &[(LogOffset, Timestamp)]) -> Vec<(LogOffset, Timestamp)> {
+        let tail = self.layout.base_of(self.applied.end);
+        let end = if sabotage::is(Sabotage::FreedBeforeSnapshot) { tail } else { self.stretch.from };
+        let covered = |base: LogOffset| base + self.layout.segment_size <= end;
+        segments.iter().copied().filter(|(base, _)| covered(*base)).take(CANDIDATES).collect()
+    }
+
+    fn ask_for_extents(
+        &mut self,
+        demand: Demand,
+        candidates: Vec<(LogOffset, Timestamp)>,
+        out: &mut Out<'_>,
+    ) {
+        self.retaining.measuring = true;
+        let job = self.extents_job(candidates.iter().map(|(base, _)| *base));
+        self.read(ReadPurpose::Extents { demand, candidates }, job, out);
+    }
+
+    /// Decides which of the candidates go, and proposes it.
+    pub(crate) fn extents_done(
+        &mut self,
+        now: Now,
+        demand: Demand,
+        candidates: &[(LogOffset, Timestamp)],
+        result: ReadResult,
+        out: &mut Out<'_>,
+    ) {
+        self.retaining.measuring = false;
+        let extents = match result {
+            ReadResult::Extents(extents) => extents,
+            other => {
+                return out(Effect::Warn(format!("old messages are not removed for now: {other:?}")));
+            }
+        };
+        let mut going: Vec<usize> = Vec::new();
+        let pins = self.state.pins();
+        for (i, (_, newest)) in candidates.iter().enumerate() {
+            if !demand.wants(*newest, going.len()) {
+                break;
+            }
+            let needed = |pin: &Pin| pin.extent(&extents).is_some_and(|extent| pin.needs(&extent.offsets[i]));
+            if !pins.iter().any(needed) {
+                going.push(i);
+            }
+        }
+        let segments: Vec<LogOffset> = going.iter().map(|i| candidates[*i].0).collect();
+        if segments.is_empty() {
+            // All of it is needed: that will not change so soon.
+            self.retaining.next = now.ticks + PINNED_PAUSE * self.options.retention.every;
+            return;
+        }
+        for expire in self.records(&extents, &going, segments) {
+            let control = Control::Expire(expire);
+            self.pending.push_control(now, control, None);
+        }
+    }
+
+    /// The records of a decision. The segments go with the last one, and with it the starts of protected queues: if one
+    /// of them turns out to be wrong, it is refused as a whole, and what the others have moved was due anyway.
+    fn records(&self, extents: &[Extent], going: &[usize], segments: Vec<LogOffset>) -> Vec<Expire> {
+        let starts = extents.iter().filter_map(|extent| start_after(extent, going));
+        let (protected, free): (Vec<_>, Vec<_>) = starts.partition(|start| {
+            self.state.topics.get(&start.topic).is_some_and(|topic| self.state.holds(topic))
+        });
+        let records = free.chunks(QUEUES_PER_RECORD);
+        let mut records: Vec<Expire> =
+            records.map(|starts| Expire { starts: starts.to_vec(), segments: Vec::new() }).collect();
+        match records.last_mut() {
+            Some(last) => {
+                last.starts.extend(protected);
+                last.segments = segments;
+            }
+            None => records.push(Expire { starts: protected, segments }),
+        }
+        records
+    }
+
+    /// A decision is committed.
+    pub(crate) fn expired(&mut self, segments: &[LogOffset]) {
+        let decided = self.applied.end;
+        let dropped = segments.iter().filter(|base| !self.state.segments.has(**base));
+        self.retaining.dropped.extend(dropped.map(|base| (*base, decided)));
+    }
+
+    /// Frees the files of dropped segments, as far as a checkpoint covers the decision.
+    fn free(&mut self, now: Now, out: &mut Out<'_>) {
+        if self.retaining.freeing || self.phase != Phase::Leading || now.ticks < self.retaining.retry_at {
+            return;
+        }
+        let covered =
+            |decided: LogOffset| decided <= self.stretch.from || sabotage::is(Sabotage::FreedBeforeSnapshot);
+        let bases: Vec<LogOffset> = self
+            .retaining
+            .dropped
+            .iter()
+            .filter(|(_, decided)| covered(*decided))
+            .map(|(base, _)| *base)
+            .collect();
+        let lean = self.room.space.used_percent() > self.options.retention.clean_above;
+        if bases.is_empty() && lean == self.retaining.lean {
+            return;
+        }
+        self.retaining.lean = lean;
+        self.retaining.freeing = true;
+        let spares = if lean { 0 } else { SPARES };
+        out(Effect::Free(Freeing { bases, spares, gone: self.gone() }));
+    }
+
+    /// Files were freed, or not.
+    pub(crate) fn freed(&mut self, now: Now, result: Result<Freed, String>, out: &mut Out<'_>) {
+        self.retaining.freeing = false;
+        match result {
+            Ok(Freed { bases, space }) => {
+                self.room.space = space;
+                self.retaining.dropped.retain(|(base, _)| !bases.contains(base));
+                self.damage.forget(&bases);
+            }
+            Err(cause) => {
+                self.retaining.retry_at = now.ticks + RETRY_AFTER;
+                out(Effect::Warn(format!("space was not freed and will be tried again: {cause}")));
+            }
+        }
+    }
+
+    /// Whether the disk is too full for messages; the text says so.
+    pub(crate) fn check_space(&self) -> Result<(), String> {
+        let (used, limit) = (self.room.space.used_percent(), self.options.retention.refuse_above);
+        if used <= limit {
+            return Ok(());
+        }
+        Err(format!(
+            "the disk is {used} % full, messages are refused above {limit} % (diskSpaceWarningLevelRatio); free space \
+             or add some, service resumes by itself"
+        ))
+    }
+}
+
+/// Where a queue begins when the segments `going` go; None if that does not move it. What it has left in older
+/// segments goes too: a queue has no holes.
+fn start_after(extent: &Extent, going: &[usize]) -> Option<QueueStart> {
+    let within = going.iter().rev().map(|i| &extent.offsets[*i]).find(|offsets| !offsets.is_empty())?;
+    let (topic, queue_id) = (extent.queue.topic.clone(), extent.queue.queue_id);
+    Some(QueueStart { topic, queue_id, min: within.end })
+}

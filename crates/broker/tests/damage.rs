@@ -1,0 +1,126 @@
+//! Damage on the disk of a running broker: the scrub finds and names it; reads fail until an operator gives the message
+//! up; then everybody passes it and is told.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod node;
+
+use bytes::Bytes;
+use node::Node;
+use steadfast_broker::io::{DamagedRecord, Input};
+use steadfast_store::log::segment_path;
+use steadfast_types::LogOffset;
+use steadfast_wire::body::{Body, RetentionReport};
+use steadfast_wire::code::{request, response};
+use steadfast_wire::header::Header;
+use steadfast_wire::headers;
+
+const KEYS: &str = "KEYS\u{1}order-";
+
+/// Ten messages, all in index runs, of which the fourth is damaged: its topic and keys stay readable.
+fn damaged() -> Node {
+    let mut node = Node::new();
+    for i in 0..25 {
+        node.ticks += 10;
+        node.send("T", 0, &format!("message {i:02}"), &format!("{KEYS}{i}\u{2}"));
+    }
+    let path = segment_path(LogOffset::ZERO);
+    let content = node.disk.get(&path);
+    let at = content.windows(10).position(|window| window == b"message 03").unwrap();
+    node.disk.flip(&path, at);
+    // Read from the disk from now on.
+    node.restart()
+}
+
+fn scrub(node: &mut Node) -> Vec<DamagedRecord> {
+    let mut found = Vec::new();
+    for base in node.reader.segments().unwrap() {
+        let scrubbed = node.reader.scrub(base, &|_| {});
+        found.extend(scrubbed.result.clone().unwrap());
+        node.input(Input::Scrubbed(scrubbed));
+    }
+    found
+}
+
+fn view(node: &mut Node, at: LogOffset) -> node::Answer {
+    let mut header = Header::request(request::VIEW_MESSAGE_BY_ID, 0);
+    headers::ViewMessage { offset: at.get() as i64, topic: None }.encode(&mut header.ext);
+    node.ask(header.into_owned(), Bytes::new())
+}
+
+fn runtime(node: &mut Node) -> String {
+    let answer = node.ask(Header::request(request::GET_BROKER_RUNTIME_INFO, 0), Bytes::new());
+    String::from_utf8(answer.body.to_vec()).unwrap()
+}
+
+#[test]
+fn the_scrub_names_a_damaged_message_once() {
+    let mut node = damaged();
+    let found = scrub(&mut node);
+    let [record] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((record.queue.to_string(), record.offset.get()), ("T/0".to_owned(), 3));
+    assert!(record.keys.contains(&"order-3".to_owned()), "{record:?}");
+    let told =
+        |node: &Node| node.warnings.iter().filter(|text| text.contains("offset 3 of queue T/0")).count();
+    assert_eq!(told(&node), 1);
+    scrub(&mut node);
+    assert_eq!(told(&node), 1, "not every day again");
+    assert!(runtime(&mut node).contains("\"damagedMessages\":\"1\""));
+    let answer = node.ask(Header::request(request::GET_RETENTION, 0), Bytes::new());
+    let report = RetentionReport::decode(&answer.body).unwrap();
+    assert_eq!(report.damaged[0].offset, 3);
+    // Restored from a copy: the next round sees it.
+    node.disk.flip(&segment_path(LogOffset::ZERO), {
+        let content = node.disk.get(&segment_path(LogOffset::ZERO));
+        content.windows(9).enumerate().find(|(_, window)| *window == b"essage 03").unwrap().0 - 1
+    });
+    assert_eq!(scrub(&mut node), []);
+    assert!(runtime(&mut node).contains("\"damagedMessages\":\"0\""));
+}
+
+/// A damaged frame header: where the next frame begins is not known, the messages are told apart all the same.
+#[test]
+fn the_scrub_looks_behind_a_damaged_frame() {
+    let mut node = damaged();
+    let path = segment_path(LogOffset::ZERO);
+    let content = node.disk.get(&path);
+    let at = content.windows(10).position(|window| window == b"message 01").unwrap();
+    let frame = content[..at].windows(4).rposition(|window| window == b"SFEN").unwrap();
+    node.disk.flip(&path, frame + 30);
+    let found = scrub(&mut node);
+    assert_eq!(found.iter().map(|record| record.offset.get()).collect::<Vec<_>>(), [3]);
+}
+
+#[test]
+fn a_message_that_was_given_up_is_passed_and_never_denied() {
+    let mut node = damaged();
+    assert_eq!(node.pull("T", 0, 0).number("nextBeginOffset"), 3);
+    let stopped = node.pull("T", 0, 3);
+    assert_eq!(stopped.code, response::SYSTEM_ERROR, "{}", stopped.remark);
+    let found = scrub(&mut node);
+    let at = found[0].log_offset;
+    node.input(Input::GiveUp(found));
+    for _ in 0..2 {
+        let all = node.pull("T", 0, 0);
+        assert_eq!(all.bodies().len() + all_after(&mut node, &all), 24);
+        assert_eq!(node.pull("T", 0, 3).bodies()[0], "message 04");
+        let lookup = node.query("T", "order-3");
+        assert_eq!(lookup.code, response::QUERY_NOT_FOUND);
+        assert!(lookup.remark.contains("1 damaged messages of the topic were given up"), "{}", lookup.remark);
+        assert_eq!(node.query("T", "order-4").bodies(), ["message 04"]);
+        let viewed = view(&mut node, at);
+        assert!(
+            viewed.remark.contains("offset 3 of queue T/0, was damaged and given up"),
+            "{}",
+            viewed.remark
+        );
+        node = node.restart();
+    }
+    assert_eq!(node.send("T", 0, "next", "").number("queueOffset"), 25, "its offset stays its own");
+}
+
+fn all_after(node: &mut Node, pulled: &node::Answer) -> usize {
+    match pulled.number("nextBeginOffset") {
+        25 => 0,
+        next => node.pull("T", 0, next).bodies().len(),
+    }
+}

@@ -1,0 +1,434 @@
+//! Retention at the broker's surface: what goes, when, who is told, and that a crash at any point in between leaves
+//! either everything or what was decided.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod node;
+
+use bytes::Bytes;
+use node::{MemDisk, Node, options};
+use steadfast_broker::{Options, Retention};
+use steadfast_store::disk::Space;
+use steadfast_store::log::{DIR, segment_bases};
+use steadfast_wire::body::{Body, RetentionReport};
+use steadfast_wire::code::{request, response};
+use steadfast_wire::header::Header;
+use steadfast_wire::headers;
+
+const SEGMENT: u64 = 1 << 20;
+const MINUTE: u64 = 60_000;
+const KEYS: &str = "KEYS\u{1}order-";
+
+/// Messages are old after a minute, at any hour.
+fn small() -> Options {
+    Options {
+        segment_size: SEGMENT,
+        control_reserve: 64 << 10,
+        checkpoint_messages: 3,
+        retention: Retention { reserved: MINUTE, hours: (0..24).collect(), ..Retention::default() },
+        ..options()
+    }
+}
+
+fn open(options: Options) -> Node {
+    Node::open(MemDisk::default(), options)
+}
+
+/// Sends messages of 100 kB, ten of which fill a segment, alternating between two queues.
+fn send(node: &mut Node, messages: std::ops::Range<usize>) {
+    for i in messages {
+        node.fill();
+        let body = format!("{}{i:0>6}", "0".repeat(99_994));
+        let sent = node.send("T", (i % 2) as i32, &body, &format!("{KEYS}{i}\u{2}"));
+        assert_eq!(sent.code, response::SUCCESS, "{}", sent.remark);
+    }
+}
+
+fn bases(node: &Node) -> Vec<u64> {
+    let end = node.broker.committed().get();
+    let bases = segment_bases(&node.disk).unwrap();
+    bases.into_iter().map(|base| base.get() / SEGMENT).filter(|segment| segment * SEGMENT < end).collect()
+}
+
+fn spares(node: &Node) -> usize {
+    node.disk.paths().iter().filter(|path| path.starts_with(DIR) && path.ends_with(".free")).count()
+}
+
+/// Lets time pass.
+fn wait(node: &mut Node, milliseconds: u64) {
+    let until = node.ticks + milliseconds;
+    while node.ticks < until {
+        node.ticks = until.min(node.ticks + 10_000);
+        node.fill();
+    }
+}
+
+fn min(node: &mut Node, queue: i32) -> i64 {
+    let mut header = Header::request(request::GET_MIN_OFFSET, 0);
+    headers::GetMinOffset { topic: "T".into(), queue_id: queue }.encode(&mut header.ext);
+    node.ask(header.into_owned(), Bytes::new()).number("offset")
+}
+
+fn view(node: &mut Node, at: i64) -> node::Answer {
+    let mut header = Header::request(request::VIEW_MESSAGE_BY_ID, 0);
+    headers::ViewMessage { offset: at, topic: None }.encode(&mut header.ext);
+    node.ask(header.into_owned(), Bytes::new())
+}
+
+/// Bodies begin with their numbers.
+fn read_all(node: &mut Node, queue: i32) -> Vec<usize> {
+    let (mut at, mut found) = (min(node, queue), Vec::new());
+    loop {
+        let pulled = node.pull("T", queue, at);
+        match pulled.code {
+            response::SUCCESS => {
+                found.extend(pulled.bodies().iter().map(|body| body.parse::<usize>().unwrap()))
+            }
+            response::PULL_NOT_FOUND => return found,
+            code => panic!("{code} {}", pulled.remark),
+        }
+        at = pulled.number("nextBeginOffset");
+    }
+}
+
+#[test]
+fn old_messages_go_and_everything_says_so() {
+    let mut node = open(small());
+    send(&mut node, 0..25);
+    node.commit("slow", "T", 0, 3);
+    wait(&mut node, 2 * MINUTE);
+    assert_eq!(bases(&node), [2], "the tail stays");
+    assert_eq!(spares(&node), 2, "two files wait for new segments");
+    for queue in 0..2 {
+        let begins = min(&mut node, queue);
+        assert!((9..=10).contains(&begins), "{begins}");
+        let gone = node.pull("T", queue, 0);
+        assert_eq!((gone.code, gone.number("nextBeginOffset")), (response::PULL_OFFSET_MOVED, begins));
+    }
+    let found = node.query("T", "order-1");
+    assert_eq!(found.code, response::QUERY_NOT_FOUND);
+    assert!(found.remark.contains(&format!("where the log begins, {}", 2 * SEGMENT)), "{}", found.remark);
+    assert_eq!(node.query("T", "order-24").bodies().len(), 1);
+    assert!(view(&mut node, 5000).remark.contains("removed by retention"));
+    // Who had not processed them is named, and goes on at what is left.
+    let told = node.warnings.iter().find(|text| text.contains("group slow")).expect("the jump is told");
+    assert!(told.contains("expired") && told.contains("3 "), "{told}");
+    let asked = node.ask_position("slow", "T", 0);
+    let begins = min(&mut node, 0);
+    assert_eq!(node.answer_to(asked).unwrap().number("offset"), begins);
+    // Another process finds the same.
+    let all = [read_all(&mut node, 0), read_all(&mut node, 1)];
+    let mut node = node.restart();
+    assert_eq!([read_all(&mut node, 0), read_all(&mut node, 1)], all);
+    assert_eq!(min(&mut node, 0), begins);
+}
+
+/// P5: the files go only after a verified snapshot covers the decision; a crash before leaves them, and the next
+/// process frees them.
+#[test]
+fn nothing_is_freed_before_a_snapshot_covers_it() {
+    let mut node = open(small());
+    send(&mut node, 0..25);
+    node.hold_checkpoints = true;
+    wait(&mut node, 2 * MINUTE);
+    assert!(min(&mut node, 0) > 0, "decided");
+    assert_eq!(bases(&node), [0, 1, 2], "not freed");
+    assert!(node.checkpoint.is_some(), "a checkpoint is wanted at once");
+    let mut node = node.restart();
+    assert!(min(&mut node, 0) > 0, "the decision stands");
+    wait(&mut node, 1);
+    assert_eq!(bases(&node), [2]);
+    assert_eq!(read_all(&mut node, 0).len(), 3);
+}
+
+#[test]
+fn a_crash_while_files_are_freed_is_made_good() {
+    for operations in 0..12 {
+        let mut node = open(small());
+        send(&mut node, 0..35);
+        node.hold_freeing = true;
+        wait(&mut node, 2 * MINUTE);
+        let freeing = node.freeing.take().expect("files are to be freed");
+        assert_eq!(freeing.bases.len(), 3);
+        node.disk.stop_after(operations);
+        let done = node.free(freeing);
+        node.disk.stop_after(-1);
+        let mut node = node.restart();
+        drop(done);
+        wait(&mut node, 1);
+        assert_eq!(bases(&node), [3], "after {operations} operations");
+        assert_eq!(read_all(&mut node, 1), [31, 33]);
+        send(&mut node, 35..80);
+        assert_eq!(read_all(&mut node, 1).len(), 25);
+    }
+}
+
+/// A file that was something else is the log's next segment: what it held is never mistaken for the log.
+#[test]
+fn freed_files_become_new_segments() {
+    let mut node = open(small());
+    send(&mut node, 0..45);
+    wait(&mut node, 2 * MINUTE);
+    assert_eq!(spares(&node), 2);
+    send(&mut node, 45..80);
+    assert_eq!(spares(&node), 0, "both are in use");
+    let read = read_all(&mut node, 0);
+    assert_eq!(*read.last().unwrap(), 78);
+    // Killed in the middle of a reused file, several times.
+    for round in 0..3 {
+        node = node.restart();
+        assert_eq!(read_all(&mut node, 0).len(), read.len() + round);
+        send(&mut node, 80 + 2 * round..82 + 2 * round);
+    }
+}
+
+#[test]
+fn a_limit_in_bytes_removes_the_oldest() {
+    let retention = Retention { bytes: 3 * SEGMENT, ..Retention::default() };
+    let mut node = open(Options { retention, ..small() });
+    send(&mut node, 0..75);
+    wait(&mut node, MINUTE);
+    assert_eq!(bases(&node), [5, 6, 7]);
+}
+
+#[test]
+fn a_full_disk_first_forgets_the_old_then_the_oldest_then_refuses() {
+    let retention = Retention { reserved: MINUTE, hours: vec![], ..Retention::default() };
+    let mut node = open(Options { retention, ..small() });
+    send(&mut node, 0..15);
+    wait(&mut node, 2 * MINUTE);
+    send(&mut node, 15..45);
+    let percent = |used: u64| Space { total: 100 * SEGMENT, free: (100 - used) * SEGMENT };
+    node.disk.set_space(percent(75));
+    wait(&mut node, 10_000);
+    assert_eq!(bases(&node), [0, 1, 2, 3, 4], "it is not the hour");
+    node.disk.set_space(percent(76));
+    wait(&mut node, 10_000);
+    assert_eq!(bases(&node), [1, 2, 3, 4], "what is old goes");
+    assert_eq!(spares(&node), 0, "no space is kept for later");
+    node.disk.set_space(percent(87));
+    wait(&mut node, 10_000);
+    node.disk.set_space(percent(80));
+    wait(&mut node, 10_000);
+    assert_eq!(bases(&node), [3, 4], "as much as brings the disk to 85 %");
+    node.disk.set_space(percent(91));
+    node.fill();
+    let refused = node.send("T", 0, "one too many", "");
+    assert_eq!(refused.code, response::SERVICE_NOT_AVAILABLE);
+    assert!(
+        refused.remark.contains("stored=no") && refused.remark.contains("91 % full"),
+        "{}",
+        refused.remark
+    );
+    let commit = node.commit("g", "T", 0, 20);
+    assert_eq!(node.answer_to(commit).unwrap().code, response::SUCCESS, "positions are taken");
+    node.disk.set_space(percent(50));
+    node.fill();
+    assert_eq!(node.send("T", 0, "fits", "").code, response::SUCCESS, "service resumes");
+}
+
+/// A wall clock that is wrong removes nothing.
+#[test]
+fn a_clock_that_jumps_removes_nothing() {
+    let mut node = open(small());
+    send(&mut node, 0..25);
+    wait(&mut node, 1);
+    node.wall_error = 365 * 24 * 60 * MINUTE;
+    wait(&mut node, 30_000);
+    assert_eq!(bases(&node), [0, 1, 2]);
+    wait(&mut node, 60_000);
+    assert_eq!(bases(&node), [2], "a minute has passed all the same");
+}
+
+/// An index run is made again from what is left of its stretch.
+#[test]
+fn an_index_run_is_made_again_over_a_hole() {
+    // One run over several segments, of which only some are gone.
+    let mut node = open(Options { checkpoint_messages: 45, ..small() });
+    send(&mut node, 0..25);
+    wait(&mut node, 2 * MINUTE);
+    assert_eq!(bases(&node), [0, 1, 2], "no checkpoint covers it");
+    send(&mut node, 25..55);
+    wait(&mut node, 10_000);
+    assert_eq!(bases(&node), [2, 3, 4, 5]);
+    let all = [read_all(&mut node, 0), read_all(&mut node, 1)];
+    let runs: Vec<String> = node.disk.paths().into_iter().filter(|path| path.starts_with("index/")).collect();
+    assert!(!runs.is_empty());
+    runs.iter().for_each(|run| node.disk.flip(run, 100));
+    let mut node = node.restart();
+    assert_eq!([read_all(&mut node, 0), read_all(&mut node, 1)], all);
+    assert_eq!(node.query("T", "order-1").code, response::QUERY_NOT_FOUND);
+    assert_eq!(node.query("T", "order-30").bodies().len(), 1);
+}
+
+fn make_topic(node: &mut Node, topic: &str, attributes: &str) -> node::Answer {
+    let mut header = Header::request(request::UPDATE_AND_CREATE_TOPIC, 0);
+    let create = headers::CreateTopic {
+        topic: topic.into(),
+        default_topic: "TBW102".into(),
+        read_queue_nums: 2,
+        write_queue_nums: 2,
+        perm: 6,
+        topic_filter_type: "SINGLE_TAG".into(),
+        topic_sys_flag: Some(0),
+        order: false,
+        attributes: Some(attributes.into()),
+        force: false,
+    };
+    create.encode(&mut header.ext);
+    node.ask(header.into_owned(), Bytes::new())
+}
+
+/// P6: what a group has not processed of a protected topic stays, and so does what comes after it in that queue; the
+/// segments around go.
+#[test]
+fn unprocessed_messages_of_a_protected_topic_stay() {
+    let mut node = open(small());
+    assert_eq!(make_topic(&mut node, "P", "+steadfast.protected=true").code, response::SUCCESS);
+    node.commit("g", "P", 0, 0);
+    node.commit("g", "P", 1, 0);
+    send(&mut node, 0..10);
+    for i in 0..3 {
+        node.send("P", 0, &format!("kept {i}"), "");
+        send(&mut node, 10 + 10 * i..20 + 10 * i);
+    }
+    send(&mut node, 40..65);
+    node.commit("g", "P", 0, 1);
+    wait(&mut node, 2 * MINUTE);
+    let kept = bases(&node);
+    assert_eq!(kept, [1, 2, 6], "holes are legal");
+    assert_eq!(node.pull("P", 0, 1).bodies(), ["kept 1", "kept 2"]);
+    assert_eq!(read_all(&mut node, 0).first(), Some(&60), "a queue has no holes");
+    // A restart over the hole.
+    let mut node = node.restart();
+    assert_eq!(node.pull("P", 0, 1).bodies(), ["kept 1", "kept 2"]);
+    wait(&mut node, 10_000);
+    assert_eq!(bases(&node), kept);
+    // Once they are processed they go.
+    node.commit("g", "P", 0, 3);
+    wait(&mut node, 70_000);
+    assert_eq!(bases(&node).len(), 1);
+    assert_eq!(node.pull("P", 0, 1).number("minOffset"), 3);
+}
+
+#[test]
+fn a_protected_topic_without_a_group_keeps_everything() {
+    let mut node = open(small());
+    make_topic(&mut node, "P", "+steadfast.protected=true");
+    node.send("P", 0, "nobody has read this", "");
+    send(&mut node, 0..25);
+    wait(&mut node, 2 * MINUTE);
+    assert_eq!(bases(&node), [0, 2]);
+    make_topic(&mut node, "P", "-steadfast.protected");
+    wait(&mut node, 70_000);
+    assert_eq!(bases(&node), [2], "the operator has released it");
+}
+
+/// What a group could not process of a protected topic waits in its retry topic.
+#[test]
+fn the_retry_topic_of_a_protected_topic_is_protected() {
+    let mut node = open(small());
+    make_topic(&mut node, "P", "+steadfast.protected=true");
+    node.commit("g", "P", 0, 0);
+    node.send("%RETRY%g", 0, "once more", "");
+    send(&mut node, 0..15);
+    node.send("%RETRY%other", 0, "unprotected", "");
+    send(&mut node, 15..25);
+    wait(&mut node, 2 * MINUTE);
+    assert_eq!(node.pull("%RETRY%g", 0, 0).bodies(), ["once more"]);
+    assert_eq!(node.pull("%RETRY%other", 0, 0).code, response::PULL_OFFSET_MOVED);
+}
+
+/// However full the disk is: messages are refused before one is removed that somebody needs.
+#[test]
+fn a_full_disk_does_not_touch_what_is_needed() {
+    let mut node = open(small());
+    make_topic(&mut node, "P", "+steadfast.protected=true");
+    for _ in 0..25 {
+        node.fill();
+        node.send("P", 0, &"x".repeat(100_000), "");
+    }
+    node.disk.set_space(Space { total: 100, free: 1 });
+    for _ in 0..5 {
+        wait(&mut node, 2 * MINUTE);
+    }
+    assert_eq!(bases(&node), [0, 1, 2]);
+    assert_eq!(node.send("P", 0, "one too many", "").code, response::SERVICE_NOT_AVAILABLE);
+    assert_eq!(node.pull("P", 0, 0).number("minOffset"), 0);
+}
+
+/// A protected topic over its quota refuses its own messages and nobody else's.
+#[test]
+fn a_quota_holds_its_own_topic_only() {
+    let mut node = open(small());
+    make_topic(&mut node, "P", "+steadfast.protected=true,+steadfast.quota=250000");
+    node.commit("g", "P", 0, 0);
+    let body = "x".repeat(100_000);
+    for _ in 0..3 {
+        node.fill();
+        assert_eq!(node.send("P", 0, &body, "").code, response::SUCCESS);
+    }
+    let refused = node.send("P", 0, &body, "");
+    assert_eq!(refused.code, response::SERVICE_NOT_AVAILABLE);
+    assert!(
+        refused.remark.contains("stored=no") && refused.remark.contains("steadfast.quota"),
+        "{}",
+        refused.remark
+    );
+    assert_eq!(node.send("T", 0, "another topic", "").code, response::SUCCESS);
+    node.commit("g", "P", 0, 2);
+    assert_eq!(node.send("P", 0, &body, "").code, response::SUCCESS, "its consumer has caught up");
+}
+
+/// A position that moves back while the decision is being written: the decision does not hold.
+#[test]
+fn a_decision_that_came_too_late_is_refused() {
+    let mut node = open(small());
+    make_topic(&mut node, "P", "+steadfast.protected=true");
+    node.send("P", 0, "again", "");
+    node.commit("g", "P", 0, 1);
+    send(&mut node, 0..25);
+    node.hold_writes = true;
+    node.commit("g", "P", 0, 0);
+    wait(&mut node, 2 * MINUTE);
+    node.hold_writes = false;
+    node.release_writes();
+    assert_eq!(bases(&node), [0, 1, 2]);
+    assert_eq!(node.pull("P", 0, 0).bodies(), ["again"]);
+}
+
+#[test]
+fn attributes_are_kept_shown_and_checked() {
+    let mut node = open(small());
+    let refused = make_topic(&mut node, "P", "+steadfast.protect=true");
+    assert_eq!(refused.code, response::INVALID_PARAMETER);
+    assert!(refused.remark.contains("there is no attribute steadfast.protect"), "{}", refused.remark);
+    make_topic(&mut node, "P", "+steadfast.protected=true,+steadfast.quota=1000000");
+    make_topic(&mut node, "P", "-steadfast.quota");
+    let mut node = node.restart();
+    let mut header = Header::request(request::GET_TOPIC_CONFIG, 0);
+    headers::TopicOnly { topic: "P".into() }.encode(&mut header.ext);
+    let shown = node.ask(header.into_owned(), Bytes::new());
+    let text = String::from_utf8(shown.body.to_vec()).unwrap();
+    assert!(text.contains("\"attributes\":{\"steadfast.protected\":\"true\"}"), "{text}");
+}
+
+#[test]
+fn the_report_says_what_keeps_the_log_and_how_to_release_it() {
+    let mut node = open(small());
+    make_topic(&mut node, "P", "+steadfast.protected=true");
+    node.commit("slow", "P", 1, 0);
+    node.send("P", 1, "kept", "");
+    send(&mut node, 0..25);
+    wait(&mut node, 2 * MINUTE);
+    let answer = node.ask(Header::request(request::GET_RETENTION, 0), Bytes::new());
+    let report = RetentionReport::decode(&answer.body).unwrap();
+    assert_eq!(report.retention_head, 0);
+    assert!(report.replication_head > 2 * SEGMENT, "the heads are apart");
+    assert_eq!(report.segments.iter().map(|segment| segment.base / SEGMENT).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(report.segments[0].why, "group slow has not processed queue P/1");
+    let [pin] = &report.pins[..] else { panic!("{:?}", report.pins) };
+    assert_eq!((&*pin.topic, pin.queue_id, pin.group.as_deref()), ("P", 1, Some("slow")));
+    assert_eq!((pin.from, pin.messages, &pin.segments[..]), (0, 1, &[0][..]));
+    assert!(pin.bytes > 0 && pin.age >= 2 * MINUTE, "{pin:?}");
+    assert!(pin.release.contains("updateTopic -t P -a -steadfast.protected"), "{}", pin.release);
+}

@@ -1,0 +1,144 @@
+//! A damaged message: found, named, and given up only when somebody says so.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use steadfast_wire::code::response;
+
+use crate::client::Client;
+use crate::process::{Server, command, refusal, run, until};
+
+const NEEDLE: &[u8] = b"the body that will be damaged";
+
+fn repair(data: &Path, apply: bool) -> (bool, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+    command.arg("repair").arg("--data").arg(data).args(apply.then_some("--apply"));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (status, stdout, stderr) = run(&mut command);
+    (status.success(), stdout, stderr)
+}
+
+/// The file and the byte where the body of the message begins, and the file's content.
+fn stored(data: &Path) -> (PathBuf, usize, Vec<u8>) {
+    let log = fs::read_dir(data.join("log")).unwrap().map(|file| file.unwrap().path());
+    log.filter_map(|path| {
+        let bytes = fs::read(&path).unwrap();
+        let at = bytes.windows(NEEDLE.len()).position(|window| window == NEEDLE)?;
+        Some((path, at, bytes))
+    })
+    .next()
+    .expect("it is in the log")
+}
+
+fn flip(path: &Path, at: usize, was: u8) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.write_all_at(&[was ^ 0x20], at as u64).unwrap();
+}
+
+/// Flips a bit in the stored body of the message.
+fn damage(data: &Path) {
+    let (path, at, bytes) = stored(data);
+    flip(&path, at, bytes[at]);
+}
+
+/// Flips a bit in the table of the entry that has the message.
+fn damage_table(data: &Path) {
+    let (path, at, bytes) = stored(data);
+    let frame = bytes[..at].windows(4).rposition(|window| window == b"SFEN").expect("its frame");
+    let table = frame + 64 + 24;
+    flip(&path, table, bytes[table]);
+}
+
+fn filled_log(settings: &[&str]) -> (tempfile::TempDir, Server) {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), settings);
+    let mut client = Client::connect(server.broker());
+    for body in [b"first".as_slice(), NEEDLE, b"third"] {
+        assert_eq!(client.send("t", body).code(), response::SUCCESS);
+    }
+    (dir, server)
+}
+
+fn damaged_log(settings: &[&str]) -> tempfile::TempDir {
+    let (dir, server) = filled_log(settings);
+    let (status, _) = server.stop();
+    assert!(status.success());
+    damage(dir.path());
+    dir
+}
+
+fn next(answer: &crate::client::Answer) -> i64 {
+    answer.header.ext.get("nextBeginOffset").unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_damaged_message_stops_its_consumers_until_it_is_given_up() {
+    let dir = damaged_log(&[]);
+    let (found, listed, log) = repair(dir.path(), false);
+    assert!(found, "{log}");
+    assert!(listed.contains("queue t/0 offset 1: damaged"), "{listed}");
+    assert!(listed.contains("Nothing was changed") && listed.contains("--apply"), "{listed}");
+
+    let server = Server::start(dir.path(), &[]);
+    let mut client = Client::connect(server.broker());
+    assert_eq!(next(&client.pull("t", 0)), 1, "up to the damage");
+    let stopped = client.pull("t", 1);
+    assert_eq!(stopped.code(), response::SYSTEM_ERROR);
+    assert!(stopped.remark().contains("damaged"), "{stopped:?}");
+    let (refused, _, message) = repair(dir.path(), true);
+    assert!(!refused && message.contains("is in use"), "{message}");
+    server.stop();
+
+    let (done, said, log) = repair(dir.path(), true);
+    assert!(done && said.contains("1 messages are recorded as holes"), "{said}{log}");
+    let (_, said, _) = repair(dir.path(), false);
+    assert!(said.contains("nothing to repair"), "{said}");
+    for _ in 0..2 {
+        let server = Server::start(dir.path(), &[]);
+        let mut client = Client::connect(server.broker());
+        let all = client.pull("t", 0);
+        assert_eq!((all.code(), next(&all)), (response::SUCCESS, 3));
+        assert_eq!(client.max_offset("t"), 3, "its offset is not given to another message");
+        server.kill();
+    }
+}
+
+/// Damage in what no snapshot covers, and that loses track of which messages were there: the server does not guess.
+#[test]
+fn a_damaged_table_keeps_the_server_from_starting_until_it_is_repaired() {
+    let (dir, server) = filled_log(&[]);
+    server.kill();
+    damage_table(dir.path());
+    let refused = refusal(&mut command(dir.path()));
+    assert!(refused.contains("were acknowledged") && refused.contains("steadfast repair"), "{refused}");
+    let (found, listed, log) = repair(dir.path(), false);
+    assert!(found && listed.contains("queue t/0 offset 1: damaged"), "{listed}{log}");
+    let refused = refusal(&mut command(dir.path()));
+    assert!(refused.contains("were acknowledged"), "nothing was changed: {refused}");
+    let (done, said, log) = repair(dir.path(), true);
+    assert!(done && said.contains("1 messages are recorded as holes"), "{said}{log}");
+    let server = Server::start(dir.path(), &[]);
+    let mut client = Client::connect(server.broker());
+    let all = client.pull("t", 0);
+    assert_eq!((all.code(), next(&all)), (response::SUCCESS, 3));
+    assert_eq!(client.send("t", b"fourth").code(), response::SUCCESS);
+    assert_eq!(client.max_offset("t"), 4);
+}
+
+#[test]
+fn the_scrub_finds_damage_before_a_consumer_does() {
+    let dir = damaged_log(&["checkpointBytes=1MiB"]);
+    let server = Server::start(dir.path(), &["scrubPeriod=1"]);
+    until("it is found", || server.log().contains("the message at offset 1 of queue t/0"));
+}
+
+#[test]
+fn a_directory_that_is_none_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (done, _, message) = repair(dir.path(), true);
+    assert!(!done && message.contains("is no data directory"), "{message}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
+}
