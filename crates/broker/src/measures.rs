@@ -150,6 +150,8 @@ pub struct Measures {
     pub held_pulls: usize,
     /// Reads that the disk was asked for.
     pub reads: usize,
+    /// Bytes of the log that retention has left.
+    pub kept: u64,
     /// End of the log that is durable and visible.
     pub committed: LogOffset,
     /// End of the log with what is being written.

@@ -6,16 +6,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use steadfast_consensus::{Group, Vote, Write};
-use steadfast_store::checkpoint::{self, CheckpointError, INDEX_DIR, LoadError, SNAPSHOT_DIR, Snapshot};
+use steadfast_store::checkpoint::{self, CheckpointError, INDEX_DIR, SNAPSHOT_DIR, Snapshot};
 use steadfast_store::disk::{Disk, Mode, Space};
 use steadfast_store::file::FileError;
 use steadfast_store::log::{
-    self, AppendError, Batch, Filler, Kind, Layout, LogWriter, Mark, Room, Scan, ScanError, Scanned,
+    self, AppendError, Batch, Filler, Head, Kind, Layout, LogWriter, Mark, Room, Scan, ScanError, Scanned,
     TableEntry, identity,
 };
 use steadfast_store::meta::{Meta, MetaError, MetaFile};
 use steadfast_store::sabotage::{self, Sabotage};
-use steadfast_store::snapshot;
+use steadfast_store::snapshot::{self, Loaded, SnapshotError};
 use steadfast_store::unit::{QueueName, Unit};
 use steadfast_types::record::{Record, Stamp, StoredMessage, records};
 use steadfast_types::{LogIndex, LogOffset, QueueOffset, Term, Timestamp};
@@ -69,6 +69,8 @@ pub struct Report {
     pub end: LogOffset,
     /// Changes of state (positions, topics, groups) that damage has taken; 0 but for [`open_damaged`].
     pub lost_changes: u64,
+    /// Entries whose frames are damaged, and what they hold is not; 0 but for [`open_damaged`].
+    pub proven: u64,
     /// Things an operator should know of.
     pub warnings: Vec<String>,
 }
@@ -97,7 +99,7 @@ pub enum OpenError {
     Meta(#[from] MetaError),
     /// No snapshot is usable, and the log does not reach back to the beginning.
     #[error(transparent)]
-    Snapshot(#[from] LoadError),
+    Snapshot(#[from] SnapshotError),
     /// Tidying up failed.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -142,7 +144,8 @@ fn open_with<D: Disk>(
     let Meta { group, segment_size, .. } = meta.get();
     let layout = Layout { segment_size };
     let (snapshot, watermark) = load_snapshot(&disk, layout, &mut report)?;
-    let mut replay = Replay::new(options, layout, snapshot.as_ref(), lenient)?;
+    let (snapshot, state) = snapshot.unzip();
+    let mut replay = Replay::new(options, layout, (snapshot.as_ref(), state.unwrap_or_default()), lenient);
     let from = replay.broker.applied;
     report.snapshot = from.index;
     let watermark = watermark.max(meta.get().commit);
@@ -154,6 +157,7 @@ fn open_with<D: Disk>(
     report.replayed = end.index.get() - from.index.get();
     report.end = end.end;
     report.lost_changes = replay.lost_changes;
+    report.proven = replay.proven;
     report.warnings.append(&mut replay.warnings);
     let mut broker = replay.broker;
     broker.applied = end;
@@ -221,24 +225,22 @@ fn missing_segments(bases: &[LogOffset], broker: &Broker) -> Option<String> {
     })
 }
 
-/// The newest usable snapshot, and the highest index that any snapshot was made for: so far the log was
+/// The newest usable snapshot with its state, and the highest index that any snapshot was made for: so far the log was
 /// committed, whether the snapshot can be read or not.
+#[allow(clippy::type_complexity)]
 fn load_snapshot<D: Disk>(
     disk: &D,
     layout: Layout,
     report: &mut Report,
-) -> Result<(Option<Snapshot>, LogIndex), OpenError> {
-    let names = snapshot::list(disk, SNAPSHOT_DIR).map_err(LoadError::from)?;
-    let watermark = names.last().copied().unwrap_or_default();
-    match checkpoint::load(disk) {
+) -> Result<(Option<(Snapshot, State)>, LogIndex), OpenError> {
+    let watermark = snapshot::list(disk, SNAPSHOT_DIR)?.last().copied().unwrap_or_default();
+    match checkpoint::load(disk, |snapshot| State::decode(&snapshot.state)) {
         Ok(None) => Ok((None, watermark)),
-        Ok(Some((snapshot, damaged))) => {
+        Ok(Some(Loaded { content, damaged, .. })) => {
             report.warnings.extend(damaged.iter().map(|d| format!("{} is damaged: {}", d.file, d.reason)));
-            Ok((Some(snapshot), watermark))
+            Ok((Some(content), watermark))
         }
-        Err(LoadError::Snapshot(snapshot::SnapshotError::NewerFormat { .. })) => {
-            Err(checkpoint::load(disk).err().map_or(OpenError::Meta(MetaError::Damaged), OpenError::from))
-        }
+        Err(error @ SnapshotError::NewerFormat { .. }) => Err(error.into()),
         // The log still reaches back to the beginning: everything can be derived from it again.
         Err(error) if is_complete(&log::segment_bases(disk)?, layout) => {
             report.warnings.push(format!("no snapshot is usable ({error}); replaying the whole log"));
@@ -258,6 +260,7 @@ fn is_complete(bases: &[LogOffset], layout: Layout) -> bool {
 struct Replay {
     lenient: bool,
     lost_changes: u64,
+    proven: u64,
     broker: Broker,
     warnings: Vec<String>,
     error: Option<OpenError>,
@@ -267,14 +270,9 @@ impl Replay {
     fn new(
         options: &Options,
         layout: Layout,
-        snapshot: Option<&Snapshot>,
+        (snapshot, state): (Option<&Snapshot>, State),
         lenient: bool,
-    ) -> Result<Self, OpenError> {
-        let undecodable = || LoadError::Undecodable { file: SNAPSHOT_DIR.to_owned() };
-        let state = match snapshot {
-            Some(snapshot) => State::decode(&snapshot.state).map_err(|_| undecodable())?,
-            None => State::default(),
-        };
+    ) -> Self {
         let state = if sabotage::is(Sabotage::QueueOffsetFromTail) { state.without_ends() } else { state };
         let mark = snapshot.map(|s| s.mark).unwrap_or_default();
         let runs = snapshot.map(|s| s.runs.clone()).unwrap_or_default();
@@ -311,7 +309,7 @@ impl Replay {
             next_queue: BTreeMap::new(),
             options: options.clone(),
         };
-        Ok(Self { lenient, lost_changes: 0, broker, warnings: Vec::new(), error: None })
+        Self { lenient, lost_changes: 0, proven: 0, broker, warnings: Vec::new(), error: None }
     }
 
     fn entry(&mut self, found: Scanned) {
@@ -332,7 +330,8 @@ impl Replay {
             Ok(Derived { applied, fenced, store_time, lost }) => {
                 self.lost_changes += lost.map_or(0, |(_, count)| count);
                 self.broker.store_time = self.broker.store_time.max(store_time);
-                if found.damaged.is_empty() && found.headless.is_none() {
+                self.proven += u64::from(found.head == Head::Proven);
+                if found.damaged.is_empty() && !matches!(found.head, Head::Lost(_)) {
                     self.broker.hot.push(found.payload_at, found.entry.payload);
                 }
                 self.apply(index, applied, fenced, store_time);
@@ -403,7 +402,7 @@ pub(crate) struct Fenced {
 /// # Errors
 /// The log offset of a damaged record that cannot be identified.
 pub(crate) fn derive(found: &Scanned) -> Result<Derived, LogOffset> {
-    if let Some(head) = found.headless {
+    if let Head::Lost(head) = found.head {
         return derive_headless(found, head);
     }
     let batch = Batch::parse(found.entry.payload.clone()).map_err(|_| found.payload_at)?;

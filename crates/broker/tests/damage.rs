@@ -7,7 +7,9 @@ mod node;
 use bytes::Bytes;
 use node::Node;
 use steadfast_broker::io::{DamagedRecord, Input};
+use steadfast_store::checkpoint::SNAPSHOT_DIR;
 use steadfast_store::log::segment_path;
+use steadfast_store::snapshot;
 use steadfast_types::LogOffset;
 use steadfast_wire::body::{Body, RetentionReport};
 use steadfast_wire::code::{request, response};
@@ -116,6 +118,34 @@ fn a_message_that_was_given_up_is_passed_and_never_denied() {
         node = node.restart();
     }
     assert_eq!(node.send("T", 0, "next", "").number("queueOffset"), 25, "its offset stays its own");
+}
+
+/// A snapshot that was wrong before its checksum was made is no better than one that does not verify.
+#[test]
+fn a_snapshot_that_cannot_be_understood_is_passed_over() {
+    let mut node = Node::new();
+    for i in 0..70 {
+        node.send("T", 0, &format!("message {i:02}"), "");
+    }
+    let generations = snapshot::list(&node.disk, SNAPSHOT_DIR).unwrap();
+    let newest = generations[1];
+    let whole = snapshot::read(&node.disk, SNAPSHOT_DIR, newest).unwrap();
+    for wrong in [b"anything".as_slice(), &whole[..whole.len() - 1]] {
+        let disk = node.disk.copy();
+        snapshot::write(&disk, SNAPSHOT_DIR, newest, wrong).unwrap();
+        let mut node = Node::open(disk, node::options());
+        let name = format!("{SNAPSHOT_DIR}/{:020}", newest.get());
+        assert!(node.warnings.iter().any(|text| text.contains(&name)), "{:?}", node.warnings);
+        assert_eq!(node.send("T", 0, "probe", "").code, response::SUCCESS);
+        let mut at = 0;
+        let mut bodies = Vec::new();
+        while bodies.len() < 70 {
+            let pulled = node.pull("T", 0, at);
+            bodies.extend(pulled.bodies());
+            at = pulled.number("nextBeginOffset");
+        }
+        assert_eq!(bodies[69], "message 69");
+    }
 }
 
 fn all_after(node: &mut Node, pulled: &node::Answer) -> usize {

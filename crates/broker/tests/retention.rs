@@ -98,6 +98,7 @@ fn old_messages_go_and_everything_says_so() {
     wait(&mut node, 2 * MINUTE);
     assert_eq!(bases(&node), [2], "the tail stays");
     assert_eq!(spares(&node), 2, "two files wait for new segments");
+    assert_eq!(node.measure().kept, node.broker.committed().get() - 2 * SEGMENT);
     for queue in 0..2 {
         let begins = min(&mut node, queue);
         assert!((9..=10).contains(&begins), "{begins}");

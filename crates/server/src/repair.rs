@@ -49,13 +49,20 @@ impl Repair<'_> {
         let opened = recovery::open_damaged(disk.clone(), &options()).map_err(explain::open)?;
         let mut offline = Offline::new(opened, disk);
         let damaged = offline.damaged()?;
-        let lost = offline.opened.report.lost_changes;
-        if damaged.is_empty() && lost == 0 {
+        let (lost, proven) = (offline.opened.report.lost_changes, offline.opened.report.proven);
+        if damaged.is_empty() && lost == 0 && proven == 0 {
             writeln!(out, "every message in {} verifies; there is nothing to repair", dir.display())?;
             return Ok(());
         }
         for record in &damaged {
             writeln!(out, "{}", describe(record))?;
+        }
+        if proven > 0 {
+            writeln!(
+                out,
+                "the headers of {proven} entries after the newest snapshot are damaged, what they hold is whole: it fits \
+                 the entries after them; a repair makes a snapshot, so that a start does not need them"
+            )?;
         }
         if lost > 0 {
             writeln!(

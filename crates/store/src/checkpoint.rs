@@ -7,7 +7,7 @@ use steadfast_types::{LogIndex, LogOffset, Term, Timestamp};
 use crate::disk::Disk;
 use crate::log::Mark;
 use crate::run::{self, RunContents, RunError, RunInfo};
-use crate::snapshot::{self, SnapshotError};
+use crate::snapshot::{self, Loaded, SnapshotError, Undecodable};
 
 /// Folder of the snapshots.
 pub const SNAPSHOT_DIR: &str = "snapshot";
@@ -47,20 +47,6 @@ pub enum CheckpointError {
     /// The snapshot could not be written.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-}
-
-/// Why no snapshot was loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// None could be read.
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-    /// Its checksum is right, its contents are not a snapshot of this server.
-    #[error("{file} is intact but not a snapshot that this server understands")]
-    Undecodable {
-        /// The file.
-        file: String,
-    },
 }
 
 /// Writes a checkpoint: the run first, so that a snapshot never names one that is not there.
@@ -107,13 +93,16 @@ pub fn needed_from<D: Disk>(disk: &D) -> Result<LogOffset, CheckpointError> {
     Ok(needed.unwrap_or_default())
 }
 
-/// The newest snapshot that verifies, and what was found damaged.
-pub fn load<D: Disk>(disk: &D) -> Result<Option<(Snapshot, Vec<snapshot::Damage>)>, LoadError> {
-    let Some(loaded) = snapshot::load(disk, SNAPSHOT_DIR)? else { return Ok(None) };
-    // The envelope's checksum was right, so this is not damage but a snapshot of some other program.
-    let file = format!("{SNAPSHOT_DIR}/{:020}", loaded.index.get());
-    let decoded = Snapshot::decode(loaded.payload).ok_or(LoadError::Undecodable { file })?;
-    Ok(Some((decoded, loaded.damaged)))
+/// The newest snapshot that verifies and whose state `decode` understands, and what was found damaged.
+pub fn load<D: Disk, T>(
+    disk: &D,
+    decode: impl Fn(&Snapshot) -> Result<T, Undecodable>,
+) -> Result<Option<Loaded<(Snapshot, T)>>, SnapshotError> {
+    snapshot::load(disk, SNAPSHOT_DIR, |payload| {
+        let snapshot = Snapshot::decode(payload).ok_or(Undecodable::Malformed)?;
+        let decoded = decode(&snapshot)?;
+        Ok((snapshot, decoded))
+    })
 }
 
 impl Snapshot {

@@ -61,13 +61,27 @@ pub struct Damage {
 
 /// A snapshot that verified.
 #[derive(Debug, Clone)]
-pub struct Loaded {
+pub struct Loaded<T> {
     /// Last log index that it covers.
     pub index: LogIndex,
-    /// The state, as given to [`write()`].
-    pub payload: Bytes,
-    /// Newer files that were passed over because they do not verify.
+    /// What the payload given to [`write()`] decodes to.
+    pub content: T,
+    /// Newer files that were passed over because they do not verify, or not decode.
     pub damaged: Vec<Damage>,
+}
+
+/// Why a payload that verifies cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undecodable {
+    /// It is not what it should be, for whatever reason: another generation may be.
+    Malformed,
+    /// A newer release wrote it.
+    Newer {
+        /// Version of the payload.
+        found: u32,
+        /// The newest version that this release reads.
+        known: u32,
+    },
 }
 
 /// Writes a snapshot, reads it back and verifies it, then removes all but the two newest valid generations.
@@ -99,13 +113,27 @@ pub fn write<D: Disk>(disk: &D, dir: &str, index: LogIndex, payload: &[u8]) -> R
     prune(disk, dir, index)
 }
 
-/// The newest generation that verifies, None if there never was one. Removes what a crash left half-written.
-pub fn load<D: Disk>(disk: &D, dir: &str) -> Result<Option<Loaded>, SnapshotError> {
+/// The newest generation that verifies and decodes, None if there never was one. Removes what a crash left
+/// half-written.
+pub fn load<D: Disk, T>(
+    disk: &D,
+    dir: &str,
+    decode: impl Fn(Bytes) -> Result<T, Undecodable>,
+) -> Result<Option<Loaded<T>>, SnapshotError> {
     file::remove_leftovers(disk, dir)?;
     let mut damaged = Vec::new();
     for index in list(disk, dir)?.into_iter().rev() {
-        match check(disk, dir, index)? {
-            Ok(payload) => return Ok(Some(Loaded { index, payload, damaged })),
+        let file = path(dir, index);
+        match check(disk, dir, index)?.map(&decode) {
+            Ok(Ok(content)) => return Ok(Some(Loaded { index, content, damaged })),
+            Ok(Err(Undecodable::Newer { found, known })) => {
+                return Err(SnapshotError::NewerFormat { file, found, known });
+            }
+            // It was wrong before its checksum was made.
+            Ok(Err(Undecodable::Malformed)) => {
+                let reason = "it is intact, but not a snapshot that this release understands".to_owned();
+                damaged.push(Damage { file, reason });
+            }
             Err(damage) => damaged.push(damage),
         }
     }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use common::MemDisk;
 use steadfast_store::disk::{Disk, Mode};
 use steadfast_store::log::{
-    AppendError, BatchBuilder, DIR, Entry, FRAME_HEADER_LEN, Filler, Kind, Layout, LogWriter, Mark, Scan,
-    ScanError, Scanned, head_len, scan, segment_path, walk,
+    AppendError, BatchBuilder, DIR, Entry, FRAME_HEADER_LEN, Filler, Head, Kind, Layout, LogWriter, Mark,
+    Scan, ScanError, Scanned, head_len, scan, segment_path, walk,
 };
 use steadfast_types::record::{Record, encode_control, records};
 use steadfast_types::{LogIndex, LogOffset, Term, Timestamp};
@@ -299,4 +299,48 @@ fn leader_entries_have_no_payload_and_no_commit() {
     log.append(1, &[&[b"after"]]);
     let (_, found) = scan_from(&log.disk, Mark::default(), 0).unwrap();
     assert_eq!(found.iter().map(|f| f.entry.kind).collect::<Vec<_>>(), [Kind::Leader, Kind::Batch]);
+}
+
+/// A repair makes a damaged header again, if the next frame proves it: the first of a segment, one before the next
+/// segment, the first of a leader, and what precedes that.
+#[test]
+fn a_damaged_header_is_proven_by_the_next_frame() {
+    let mut log = Log::new();
+    let large = vec![7; 5 << 20];
+    for i in 0..4 {
+        log.append(2 * i, &[&[b"small"], &[&large, b"x"]]);
+    }
+    log.term = Term::new(2);
+    let at = LAYOUT.place(log.writer.end().end, 0).at;
+    let index = log.writer.end().index.next();
+    let opening = Entry { index, term: log.term, kind: Kind::Leader, payload: Bytes::new() };
+    log.writer.append(&[(opening, at)]).unwrap();
+    log.append(index.get(), &[&[b"last"]]);
+    let (end, whole) = scan_from(&log.disk, Mark::default(), 0).unwrap();
+    assert!(log.disk.paths().len() >= 2, "several segments");
+    for (i, victim) in whole.iter().enumerate().take(whole.len() - 1) {
+        let disk = log.disk.copy();
+        let frame = victim.payload_at.get() - FRAME_HEADER_LEN as u64;
+        let base = LAYOUT.base_of(LogOffset::new(frame));
+        let path = segment_path(base);
+        for byte in 0..FRAME_HEADER_LEN as u64 {
+            disk.flip(&path, (frame - base.get() + byte) as usize);
+        }
+        let Err(ScanError::Damaged(damage)) = scan_from(&disk, Mark::default(), index.get()) else {
+            panic!("entry {i} is missed by nobody")
+        };
+        assert_eq!(damage.index, victim.entry.index);
+        let watermark = LogIndex::new(index.get());
+        let lenient = Scan { layout: LAYOUT, group: GROUP, from: Mark::default(), watermark, lenient: true };
+        let mut found = Vec::new();
+        assert_eq!(scan(&disk, lenient, |entry| found.push(entry)).unwrap(), end, "entry {i}");
+        assert!(found.iter().map(|f| &f.entry).eq(whole.iter().map(|f| &f.entry)), "entry {i}");
+        let proven = found.iter().map(|f| f.head == Head::Proven);
+        assert!(proven.eq((0..whole.len()).map(|at| at == i)), "entry {i}");
+        // With a byte of the table damaged too nothing proves it.
+        if victim.entry.kind == Kind::Batch {
+            disk.flip(&path, (frame - base.get()) as usize + FRAME_HEADER_LEN + 9);
+            assert!(matches!(scan(&disk, lenient, |_| ()), Err(ScanError::Damaged(_))), "entry {i}");
+        }
+    }
 }

@@ -2,9 +2,10 @@
 
 mod common;
 
+use bytes::Bytes;
 use common::MemDisk;
 use proptest::prelude::*;
-use steadfast_store::snapshot::{self, SnapshotError};
+use steadfast_store::snapshot::{self, Loaded, SnapshotError, Undecodable};
 use steadfast_types::LogIndex;
 
 const DIR: &str = "group/snapshot";
@@ -26,15 +27,19 @@ fn disk_with(indexes: &[u64]) -> MemDisk {
     disk
 }
 
+fn load(disk: &MemDisk) -> Result<Option<Loaded<Bytes>>, SnapshotError> {
+    snapshot::load(disk, DIR, Ok)
+}
+
 fn loaded_index(disk: &MemDisk) -> u64 {
-    let loaded = snapshot::load(disk, DIR).expect("loads").expect("is there");
-    assert_eq!(loaded.payload, state_of(loaded.index.get()));
+    let loaded = load(disk).expect("loads").expect("is there");
+    assert_eq!(loaded.content, state_of(loaded.index.get()));
     loaded.index.get()
 }
 
 #[test]
 fn there_may_be_none() {
-    assert!(snapshot::load(&MemDisk::default(), DIR).unwrap().is_none());
+    assert!(load(&MemDisk::default()).unwrap().is_none());
 }
 
 #[test]
@@ -49,7 +54,7 @@ fn the_newest_two_generations_stay() {
 fn a_damaged_newest_generation_is_passed_over_and_named() {
     let disk = disk_with(&[1, 2]);
     disk.flip(&path(2), 30);
-    let loaded = snapshot::load(&disk, DIR).unwrap().unwrap();
+    let loaded = load(&disk).unwrap().unwrap();
     assert_eq!(loaded.index, LogIndex::new(1));
     assert_eq!(loaded.damaged.len(), 1);
     assert_eq!(loaded.damaged[0].file, path(2));
@@ -68,7 +73,7 @@ fn when_all_are_damaged_all_are_named() {
     let disk = disk_with(&[1, 2]);
     disk.flip(&path(1), 0);
     disk.flip(&path(2), 0);
-    let Err(SnapshotError::AllDamaged(damaged)) = snapshot::load(&disk, DIR) else { panic!("not refused") };
+    let Err(SnapshotError::AllDamaged(damaged)) = load(&disk) else { panic!("not refused") };
     assert_eq!(damaged.iter().map(|d| d.file.clone()).collect::<Vec<_>>(), [path(2), path(1)]);
 }
 
@@ -80,12 +85,12 @@ fn every_flipped_byte_and_every_truncation_is_damage() {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
         disk.put(&path(7), &bytes);
-        assert!(matches!(snapshot::load(&disk, DIR), Err(SnapshotError::AllDamaged(_))), "byte {at}");
+        assert!(matches!(load(&disk), Err(SnapshotError::AllDamaged(_))), "byte {at}");
         disk.put(&path(7), &whole[..at]);
-        assert!(matches!(snapshot::load(&disk, DIR), Err(SnapshotError::AllDamaged(_))), "length {at}");
+        assert!(matches!(load(&disk), Err(SnapshotError::AllDamaged(_))), "length {at}");
     }
     disk.put(&path(7), &[whole, vec![0]].concat());
-    assert!(matches!(snapshot::load(&disk, DIR), Err(SnapshotError::AllDamaged(_))));
+    assert!(matches!(load(&disk), Err(SnapshotError::AllDamaged(_))));
 }
 
 #[test]
@@ -105,8 +110,23 @@ fn a_newer_format_is_refused_though_an_older_generation_is_there() {
     let crc = crc32c::crc32c(&bytes[..content_len]);
     bytes[content_len..].copy_from_slice(&crc.to_be_bytes());
     disk.put(&path(2), &bytes);
-    let result = snapshot::load(&disk, DIR);
+    let result = load(&disk);
     assert!(matches!(result, Err(SnapshotError::NewerFormat { found: 2, known: 1, .. })), "{result:?}");
+}
+
+/// A generation that was wrong already when its checksum was made is no better than a damaged one.
+#[test]
+fn a_generation_that_does_not_decode_is_passed_over_and_named() {
+    let disk = disk_with(&[1, 2]);
+    let decode = |payload: Bytes| match &payload[..] {
+        b"state at 1" => Ok("one"),
+        _ => Err(Undecodable::Malformed),
+    };
+    let loaded = snapshot::load(&disk, DIR, decode).unwrap().unwrap();
+    assert_eq!((loaded.index, loaded.content), (LogIndex::new(1), "one"));
+    assert_eq!(loaded.damaged[0].file, path(2));
+    let newer = snapshot::load(&disk, DIR, |_| Err::<(), _>(Undecodable::Newer { found: 9, known: 5 }));
+    assert!(matches!(newer, Err(SnapshotError::NewerFormat { found: 9, known: 5, .. })), "{newer:?}");
 }
 
 #[test]
@@ -163,9 +183,9 @@ proptest! {
     fn any_payload_survives(index: u64, payload: Vec<u8>) {
         let disk = MemDisk::default();
         snapshot::write(&disk, DIR, LogIndex::new(index), &payload).unwrap();
-        let loaded = snapshot::load(&disk, DIR).unwrap().unwrap();
+        let loaded = load(&disk).unwrap().unwrap();
         prop_assert_eq!(loaded.index.get(), index);
-        prop_assert_eq!(loaded.payload, payload);
+        prop_assert_eq!(loaded.content, payload);
         prop_assert!(loaded.damaged.is_empty());
     }
 }

@@ -231,6 +231,7 @@ impl Broker {
             pending_bytes: self.pending.bytes,
             held_pulls: self.held.len(),
             reads: self.reads.len(),
+            kept: self.gone().left_before(self.committed()),
             committed: self.committed(),
             proposed: self.group.place(0).at,
             checkpointed: self.stretch.from,

@@ -23,6 +23,7 @@ pub(crate) use positions::Positions;
 pub(crate) use queue::Queue;
 use segments::Segments;
 use steadfast_store::sabotage::{self, Sabotage};
+use steadfast_store::snapshot::Undecodable;
 use steadfast_types::{LogOffset, Timestamp, topic};
 pub use topics::TopicConfig;
 pub(crate) use topics::{Topic, Topics};
@@ -161,11 +162,17 @@ impl State {
     }
 
     /// Reads what [`State::encode`] wrote.
-    pub(crate) fn decode(mut bytes: &[u8]) -> Result<Self, Malformed> {
-        let bytes = &mut bytes;
-        if bytes.try_get_u16()? != VERSION {
-            return Err(Malformed);
+    pub(crate) fn decode(mut bytes: &[u8]) -> Result<Self, Undecodable> {
+        match bytes.try_get_u16() {
+            Ok(VERSION) => Self::decode_fields(&mut bytes).map_err(|Malformed| Undecodable::Malformed),
+            Ok(found) if found > VERSION => {
+                Err(Undecodable::Newer { found: found.into(), known: VERSION.into() })
+            }
+            _ => Err(Undecodable::Malformed),
         }
+    }
+
+    fn decode_fields(bytes: &mut &[u8]) -> Result<Self, Malformed> {
         Ok(Self {
             topics: Topics::decode(bytes)?,
             positions: Positions::decode(bytes)?,

@@ -195,8 +195,8 @@ fn dead_letters(page: &mut Page, measures: &Measures) {
 
 fn storage(page: &mut Page, measures: &Measures, telemetry: &Telemetry) {
     let behind = measures.proposed.get().saturating_sub(measures.committed.get());
-    page.family("rocketmq_storage_size_bytes", Gauge, "Bytes of the log.")
-        .sample(&[("storage_type", "local"), ("storage_medium", "disk")], measures.committed);
+    page.family("rocketmq_storage_size_bytes", Gauge, "Bytes of the log that retention has left.")
+        .sample(&[("storage_type", "local"), ("storage_medium", "disk")], measures.kept);
     let mut family = page.family(
         "rocketmq_storage_message_reserve_time_milliseconds",
         Gauge,

@@ -52,6 +52,13 @@ fn damage_table(data: &Path) {
     flip(&path, table, bytes[table]);
 }
 
+/// Flips a bit in the header of the entry that has the message.
+fn damage_header(data: &Path) {
+    let (path, at, bytes) = stored(data);
+    let frame = bytes[..at].windows(4).rposition(|window| window == b"SFEN").expect("its frame");
+    flip(&path, frame + 10, bytes[frame + 10]);
+}
+
 fn filled_log(settings: &[&str]) -> (tempfile::TempDir, Server) {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), settings);
@@ -126,6 +133,30 @@ fn a_damaged_table_keeps_the_server_from_starting_until_it_is_repaired() {
     assert_eq!((all.code(), next(&all)), (response::SUCCESS, 3));
     assert_eq!(client.send("t", b"fourth").code(), response::SUCCESS);
     assert_eq!(client.max_offset("t"), 4);
+}
+
+/// The next entry's chain value proves what the header was: nothing is lost.
+#[test]
+fn a_damaged_header_keeps_the_server_from_starting_until_it_is_repaired() {
+    let (dir, server) = filled_log(&[]);
+    server.kill();
+    damage_header(dir.path());
+    let refused = refusal(&mut command(dir.path()));
+    assert!(refused.contains("were acknowledged") && refused.contains("steadfast repair"), "{refused}");
+    let (found, listed, log) = repair(dir.path(), false);
+    assert!(
+        found && listed.contains("the headers of 1 entries") && listed.contains("Nothing was changed"),
+        "{listed}{log}"
+    );
+    let (done, said, log) = repair(dir.path(), true);
+    assert!(done && said.contains("0 messages are recorded as holes"), "{said}{log}");
+    let (_, said, _) = repair(dir.path(), false);
+    assert!(said.contains("nothing to repair"), "{said}");
+    let server = Server::start(dir.path(), &[]);
+    let mut client = Client::connect(server.broker());
+    let all = client.pull("t", 0);
+    assert_eq!((all.code(), next(&all)), (response::SUCCESS, 3));
+    assert!(all.body.windows(NEEDLE.len()).any(|window| window == NEEDLE));
 }
 
 #[test]

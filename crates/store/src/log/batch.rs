@@ -115,20 +115,25 @@ pub struct Batch {
 impl Batch {
     /// Checks the structure; the records' CRCs are for [`Batch::damaged`].
     pub fn parse(payload: Bytes) -> Result<Self, BatchError> {
-        if payload.len() < FIXED {
-            return Err(BatchError::Head);
+        match Self::stated_len(&payload) {
+            Some(len) if len == payload.len() as u64 => {
+                let count = u32_at(&payload, 16) as usize;
+                Ok(Self { payload, count })
+            }
+            _ => Err(BatchError::Head),
         }
-        let count = u32_at(&payload, 16) as usize;
+    }
+
+    /// How long the batch at the beginning of these bytes is, if its head is right.
+    pub(super) fn stated_len(bytes: &[u8]) -> Option<u64> {
+        let table = bytes.get(FIXED..)?;
+        let count = u32_at(bytes, 16) as usize;
         // Compared by division, so that a garbage count cannot overflow.
-        if count > (payload.len() - FIXED) / PER_RECORD {
-            return Err(BatchError::Head);
+        if count > table.len() / PER_RECORD {
+            return None;
         }
-        let batch = Self { payload, count };
-        let sizes: u64 = (0..count).map(|i| u64::from(u32_at(&batch.payload, head_len(i)))).sum();
-        if head_len(count) as u64 + sizes != batch.payload.len() as u64 {
-            return Err(BatchError::Head);
-        }
-        Ok(batch)
+        let sizes: u64 = (0..count).map(|i| u64::from(u32_at(bytes, head_len(i)))).sum();
+        Some(head_len(count) as u64 + sizes)
     }
 
     /// The commit index that the leader knew.

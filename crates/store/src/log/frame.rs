@@ -87,6 +87,16 @@ pub const fn frame_len(payload_len: usize) -> u64 {
 /// Writes the frame of `entry`, for log offset `at`, into `out`, which has exactly its length; returns its chain
 /// value.
 pub(super) fn encode(entry: &Entry, at: LogOffset, previous_chain: u32, out: &mut [u8]) -> u32 {
+    let (header, chain) = header(entry, at, previous_chain);
+    let payload_end = FRAME_HEADER_LEN + entry.payload.len();
+    out[..FRAME_HEADER_LEN].copy_from_slice(&header);
+    out[FRAME_HEADER_LEN..payload_end].copy_from_slice(&entry.payload);
+    out[payload_end..].fill(0);
+    chain
+}
+
+/// The header of the frame of `entry` at log offset `at`, and its chain value.
+pub(super) fn header(entry: &Entry, at: LogOffset, previous_chain: u32) -> ([u8; FRAME_HEADER_LEN], u32) {
     let head = entry.head_len();
     let mut header = [0; FRAME_HEADER_LEN];
     {
@@ -107,11 +117,7 @@ pub(super) fn encode(entry: &Entry, at: LogOffset, previous_chain: u32, out: &mu
     header[20..24].copy_from_slice(&chain.to_be_bytes());
     let crc = header_crc(&header);
     header[4..8].copy_from_slice(&crc.to_be_bytes());
-    let payload_end = FRAME_HEADER_LEN + entry.payload.len();
-    out[..FRAME_HEADER_LEN].copy_from_slice(&header);
-    out[FRAME_HEADER_LEN..payload_end].copy_from_slice(&entry.payload);
-    out[payload_end..].fill(0);
-    chain
+    (header, chain)
 }
 
 /// The chain covers everything of the header but its CRC and the chain field itself.

@@ -42,6 +42,11 @@ impl Gone {
             .map_or(LogOffset::ZERO, |first| first.end)
     }
 
+    /// How many bytes of a log that ends at `end` are left.
+    pub fn left_before(&self, end: LogOffset) -> u64 {
+        self.left_of(LogOffset::ZERO..end).iter().map(|part| part.end.get() - part.start.get()).sum()
+    }
+
     /// The parts of a stretch of the log that are left, ascending.
     pub fn left_of(&self, stretch: Range<LogOffset>) -> Vec<Range<LogOffset>> {
         let mut left = Vec::new();
@@ -84,6 +89,7 @@ mod tests {
         assert_eq!(gone.left_of(range(5, 65)), [range(20, 40), range(60, 65)]);
         assert_eq!(gone.left_of(range(25, 35)), [range(25, 35)]);
         assert_eq!(gone.left_of(range(41, 59)), []);
+        assert_eq!(gone.left_before(LogOffset::new(65)), 25);
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! valid later frame, or of the meta file's watermark, was acknowledged: that is damage and is never cut. A bad
 //! frame above all of them is the window that was in flight when the process ended: a group of one cuts there.
 
+mod salvage;
+
 use std::io;
+use std::ops::ControlFlow::{self, Continue};
 
 use bytes::Bytes;
 use steadfast_types::{LogIndex, LogOffset};
@@ -26,8 +29,8 @@ pub struct Scan {
     pub from: Mark,
     /// Highest index known to be committed from outside the log.
     pub watermark: LogIndex,
-    /// Whether an acknowledged entry whose head is damaged is visited as it is, where its length is known: for a
-    /// repair, which tells an operator what is lost.
+    /// Whether what is left of acknowledged entries whose frames are damaged is visited, see [`Head`]: for a repair,
+    /// which tells an operator what is lost.
     pub lenient: bool,
 }
 
@@ -40,8 +43,19 @@ pub struct Scanned {
     pub payload_at: LogOffset,
     /// Ordinal numbers of its records whose bytes are damaged; they were acknowledged.
     pub damaged: Vec<usize>,
-    /// Its head does not verify: so many bytes of the payload lie before what should be the first record.
-    pub headless: Option<usize>,
+    /// What vouches for it.
+    pub head: Head,
+}
+
+/// What vouches for an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// Its frame.
+    Verified,
+    /// The frame after it: its own header is damaged, and with it made again the two make a chain.
+    Proven,
+    /// Nothing: the head of its payload is damaged. So many bytes of it lie before what should be the first record.
+    Lost(usize),
 }
 
 /// An acknowledged entry that cannot be read any more.
@@ -158,14 +172,19 @@ impl<D: Disk> Walk<'_, D> {
         };
         // The next frame may have opened the next segment.
         let next = if self.mark.end > base { base + layout.segment_size } else { base };
-        if let Some(header) = self.segment_header(next)?
-            && header.first_index == self.mark.index.next()
-            && header.chain == self.mark.chain
+        if self.continues_in(next)?
             && let Ok(found) = self.read_frame(next, next + SEGMENT_HEADER_LEN as u64)?
         {
             return Ok(Step::Entry(found));
         }
         self.end_or_damage(base, cause)
+    }
+
+    /// Whether the segment with this base is the one that the next frame opens.
+    fn continues_in(&mut self, base: LogOffset) -> Result<bool, ScanError> {
+        let mark = self.mark;
+        let header = self.segment_header(base)?;
+        Ok(header.is_some_and(|h| h.first_index == mark.index.next() && h.chain == mark.chain))
     }
 
     /// Reads the frame that should be at `at`. The inner error is a frame that does not count as it stands.
@@ -203,7 +222,7 @@ impl<D: Disk> Walk<'_, D> {
             return Ok(Err(FrameError::Head));
         }
         self.mark = Mark { index: header.index, end, chain: header.chain };
-        Ok(Ok(Scanned { entry, payload_at: at + FRAME_HEADER_LEN as u64, damaged, headless: None }))
+        Ok(Ok(Scanned { entry, payload_at: at + FRAME_HEADER_LEN as u64, damaged, head: Head::Verified }))
     }
 
     fn end_or_damage(&mut self, base: LogOffset, cause: FrameError) -> Result<Step, ScanError> {
@@ -213,38 +232,11 @@ impl<D: Disk> Walk<'_, D> {
             return Ok(Step::End);
         }
         if self.scan.lenient
-            && let Some(found) = self.headless()?
+            && let Some(found) = self.salvage()?
         {
             return Ok(Step::Entry(found));
         }
         Err(ScanError::Damaged(Damage { index, at, file: segment_path(base), cause, committed }))
-    }
-
-    /// The next entry, if its header is whole and in its place and only its head is damaged.
-    fn headless(&mut self) -> Result<Option<Scanned>, ScanError> {
-        let mark = self.mark;
-        let base = self.scan.layout.base_of(mark.end);
-        let next = base + self.scan.layout.segment_size;
-        for (base, at) in [(base, mark.end), (next, next + SEGMENT_HEADER_LEN as u64)] {
-            let Some(segment) = self.segment(base)?.filter(|segment| segment.base < at) else { continue };
-            let Some(Ok(header)) = segment.header_at(at)? else { continue };
-            if header.at != at || header.index != mark.index.next() || !header.follows(mark.chain) {
-                continue;
-            }
-            let payload_at = at + FRAME_HEADER_LEN as u64;
-            let Some(payload) = segment.bytes(payload_at, header.payload_len)? else { continue };
-            let payload = Bytes::copy_from_slice(payload);
-            let entry = Entry { index: header.index, term: header.term, kind: header.kind, payload };
-            self.mark =
-                Mark { index: header.index, end: at + frame_len(header.payload_len), chain: header.chain };
-            return Ok(Some(Scanned {
-                entry,
-                payload_at,
-                damaged: Vec::new(),
-                headless: Some(header.head_len),
-            }));
-        }
-        Ok(None)
     }
 
     /// Highest commit index of any valid frame header after `at`, or of the watermark.
@@ -344,8 +336,21 @@ impl<F: DiskFile> SegmentBytes<F> {
     /// Highest commit index of any header at or after `from` that vouches for itself and for its place; None if there
     /// is no such header.
     pub(super) fn highest_commit(&mut self, from: LogOffset) -> Result<Option<LogIndex>, ScanError> {
-        const STEP: usize = 1024 * 1024;
         let mut highest = None;
+        self.each_header(from, |header| {
+            highest = highest.max(Some(header.commit));
+            Continue(())
+        })?;
+        Ok(highest)
+    }
+
+    /// Visits the headers at or after `from` that vouch for themselves and for their places.
+    pub(super) fn each_header(
+        &mut self,
+        from: LogOffset,
+        mut visit: impl FnMut(FrameHeader) -> ControlFlow<()>,
+    ) -> Result<(), ScanError> {
+        const STEP: usize = 1024 * 1024;
         let mut at = from;
         let end = self.base + self.len;
         while at + FRAME_HEADER_LEN as u64 <= end {
@@ -359,8 +364,9 @@ impl<F: DiskFile> SegmentBytes<F> {
                 let Some(header) = bytes[within..].first_chunk() else { break };
                 if let Ok(header) = FrameHeader::decode(header)
                     && header.at == at + within as u64
+                    && visit(header).is_break()
                 {
-                    highest = highest.max(Some(header.commit));
+                    return Ok(());
                 }
             }
             if len < STEP {
@@ -369,6 +375,6 @@ impl<F: DiskFile> SegmentBytes<F> {
             // Overlap, so that a header across the boundary is seen.
             at = at + (STEP - FRAME_HEADER_LEN) as u64;
         }
-        Ok(highest)
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use steadfast_types::{LogIndex, LogOffset};
 
 use super::frame::{FRAME_HEADER_LEN, FrameHeader, frame_len};
 use super::layout::Layout;
-use super::scan::{ScanError, Scanned, SegmentBytes};
+use super::scan::{Head, ScanError, Scanned, SegmentBytes};
 use super::segment::{SEGMENT_HEADER_LEN, SegmentHeader};
 use crate::disk::Disk;
 
@@ -90,7 +90,7 @@ impl<F: crate::disk::DiskFile> Part<F> {
             let checked = header.check(Bytes::copy_from_slice(payload));
             let (entry, damaged) = checked.map_err(|_| WalkError::Damaged(at))?;
             *last = Some((entry.index, header.chain));
-            visit(Scanned { entry, payload_at, damaged, headless: None });
+            visit(Scanned { entry, payload_at, damaged, head: Head::Verified });
             at = at + frame_len(header.payload_len);
         }
         Ok(())
