@@ -201,6 +201,7 @@ impl World {
         if self.stage.phase != Phase::Faults {
             // What is read in the end must not go meanwhile.
             options.retention = plan::nothing_goes();
+            self.damages.repair(&self.disk);
         }
         let opened = recovery::open(self.disk.clone(), &options, group);
         let Submitted { window, latency, .. } = self.disk.take_window();
@@ -311,7 +312,7 @@ impl World {
         self.disk.heal();
         self.disk.set_capacity(u64::MAX);
         self.crashes_at_start = None;
-        let damaged = self.damages.repair(&self.disk);
+        let damaged = self.damages.restore(&self.disk);
         match self.plan.last_restart.clone() {
             Some(fault) => self.strike(&fault),
             // What is in memory of the damage goes with the process, and so does retention.

@@ -36,16 +36,22 @@ impl Damages {
         slots.len() > 1 || self.spots.iter().any(|spot| spot.path.contains(Part::Log.path()))
     }
 
-    /// Restores what is still damaged; tells whether there was any.
-    pub(super) fn repair(&mut self, disk: &VirtualDisk) -> bool {
-        let any = !self.spots.is_empty();
-        for spot in self.spots.drain(..).rev() {
+    /// Restores what is still damaged, for good: no process may run.
+    pub(super) fn repair(&mut self, disk: &VirtualDisk) {
+        self.restore(disk);
+        self.spots.clear();
+    }
+
+    /// Restores what is still damaged; tells whether there was any. A process that runs may undo that: it has the last
+    /// block of the log in memory as it was when it started, and writes it again with what comes after.
+    pub(super) fn restore(&self, disk: &VirtualDisk) -> bool {
+        for spot in self.spots.iter().rev() {
             // The file may have been written again or removed since.
             if disk.on_medium(&spot.path, spot.byte) == Some(spot.is) {
                 disk.alter(&spot.path, spot.byte, spot.was);
             }
         }
-        any
+        !self.spots.is_empty()
     }
 }
 
