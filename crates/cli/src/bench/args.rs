@@ -27,6 +27,10 @@ Examples:
     steadfast bench --topic backlog --messages 1000000 --batch 32
     steadfast bench consume --topic backlog --connections 4 --passes 3
 
+  Delayed messages, and messages that a consumer sends back:
+    steadfast bench delay --broker 127.0.0.1:10911 --messages 100000
+    steadfast bench retry --broker 127.0.0.1:10911 --messages 100000
+
   How long until a server that is starting takes a message:
     steadfast bench probe --broker 127.0.0.1:10911
 
@@ -145,6 +149,10 @@ pub enum Mode {
     Consume,
     /// How long until one message is acknowledged, from now; for a server that is just starting.
     Probe,
+    /// Messages with a delay of 1 s (level 1): how fast they are taken, and how late they are delivered.
+    Delay,
+    /// Messages that a consumer sends back to have them again after 1 s: how fast that is taken.
+    Retry,
     /// What one message at a time costs at least: a round trip on loopback with a synced write of --size and 512
     /// bytes in between, by bare threads.
     Floor,

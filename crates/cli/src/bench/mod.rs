@@ -14,6 +14,7 @@ mod content;
 mod floor;
 mod follow;
 mod lane;
+mod later;
 mod load;
 mod pace;
 mod probe;
@@ -42,6 +43,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         Mode::Send => send::run(&args),
         Mode::Consume => consume::run(&args),
         Mode::Probe => probe::run(&args),
+        Mode::Delay | Mode::Retry => later::run(&args),
         Mode::Floor => floor::run(&args),
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Report {
     /// `--label`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) label: Option<String>,
-    /// `send`, `consume`, `probe` or `floor`.
+    /// `send`, `consume`, `probe`, `delay`, `retry` or `floor`.
     pub(super) mode: String,
     pub(super) settings: Settings,
     /// Length of the measured time.
@@ -86,7 +86,7 @@ pub(super) struct Server {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Delivery {
     pub(super) messages: u64,
-    /// From when a message was made to when it was read; whole milliseconds.
+    /// From when a message was made, or due, to when it was read, or could be; whole milliseconds.
     pub(super) delay: Latency,
 }
 
@@ -177,6 +177,8 @@ impl Report {
                 Mode::Send => "send",
                 Mode::Consume => "consume",
                 Mode::Probe => "probe",
+                Mode::Delay => "delay",
+                Mode::Retry => "retry",
                 Mode::Floor => "floor",
             }
             .to_owned(),
@@ -228,7 +230,7 @@ impl fmt::Display for Report {
         if let ("floor", Some(latency)) = (&*self.mode, &self.latency) {
             return write!(f, "round trip with a synced write: {latency}");
         }
-        let done = if self.mode == "send" { "acknowledged messages are" } else { "messages read were" };
+        let done = if self.mode != "consume" { "acknowledged messages are" } else { "messages read were" };
         writeln!(f, "verified    {} {done} there, once and whole", self.verified.messages)?;
         writeln!(
             f,

@@ -78,6 +78,12 @@ impl Target {
         Ok(target)
     }
 
+    /// The same brokers, with `queues` queues of another topic.
+    pub(super) fn of_topic(&self, topic: &str, queues: u32) -> Self {
+        let of = |broker: &Broker| Broker::new(broker.name.as_deref(), &broker.addr, topic, queues);
+        Self { topic: topic.to_owned(), brokers: self.brokers.iter().map(of).collect(), ..self.clone() }
+    }
+
     fn new(args: &BenchArgs) -> Self {
         Self {
             topic: args.topic.clone(),
