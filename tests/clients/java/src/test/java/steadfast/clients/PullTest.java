@@ -154,7 +154,6 @@ class PullTest {
         }
     }
 
-    /** The bodies of the next {@code count} messages in the order of arrival; it must not get more. */
     /** After a seek: client 4.9 may still hand out what a pull brought that was under way, before the first one sought. */
     private static List<String> pollFrom(DefaultLitePullConsumer consumer, String first, int count) throws Exception {
         List<String> bodies = new ArrayList<>();
@@ -166,6 +165,7 @@ class PullTest {
         return bodies.subList(bodies.indexOf(first), bodies.size());
     }
 
+    /** The bodies of the next {@code count} messages in the order of arrival. */
     private static List<String> poll(DefaultLitePullConsumer consumer, int count) throws Exception {
         List<String> bodies = new ArrayList<>();
         Wait.until(() -> count + " messages, got " + bodies, () -> {

@@ -128,13 +128,13 @@ final class Server implements BeforeAllCallback, AfterAllCallback {
     }
 
     /**
-     * Below the range from which Linux takes ports for outgoing connections. The broker of Apache RocketMQ also takes the
-     * ports below its own by 2 and above it by 1.
+     * Below the range from which Linux takes ports for outgoing connections, and above that of tests/clients/with-server. The
+     * broker of Apache RocketMQ also takes the ports below its own by 2 and above it by 1.
      */
     private static List<Integer> freePorts() {
         Random random = new Random();
         while (true) {
-            int port = 20_000 + random.nextInt(12_000);
+            int port = 26_000 + random.nextInt(6_000);
             if (IntStream.of(port, port + 1, port + 3, port + 4).noneMatch(Server::accepts)) {
                 return List.of(port, port + 3);
             }
