@@ -38,6 +38,10 @@ pub(crate) enum Call {
     Commit(CommitTicket),
     /// An operator setting a position.
     Reset(CommitTicket),
+    /// Locking a queue.
+    Lock {
+        queue: Queue,
+    },
     /// Asking for a position.
     Position(Position, Moment),
     /// Looking up a key, under which these messages at least must be found.
@@ -202,7 +206,7 @@ pub(crate) fn observe(call: &Call, answer: &Response, stage: &mut Stage) {
         },
         Call::MakeTopic { topic, queues } if answer.is_ok() => stage.watch.topic_made(topic, *queues),
         Call::DeleteTopic { topic } => stage.watch.topic_deleted(topic, answer.outcome()),
-        Call::Commit(_) | Call::Reset(_) | Call::MakeTopic { .. } | Call::Other => {}
+        Call::Commit(_) | Call::Reset(_) | Call::Lock { .. } | Call::MakeTopic { .. } | Call::Other => {}
     }
 }
 

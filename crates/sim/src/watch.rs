@@ -6,15 +6,15 @@ use std::fmt;
 use std::ops::Range;
 
 use steadfast_audit::{FinalState, Ledger, Name, Place, Position, Queue};
+use steadfast_types::QueueOffset;
 use steadfast_types::java_hash::hash_code;
 use steadfast_wire::code::response;
 use steadfast_wire::headers::PullMessageResponse;
 
-use crate::call::{CallId, Outcome, Pull};
+use crate::call::{CallId, ClientNo, Outcome, Pull};
 use crate::message::{Message, Seen};
 use crate::plan::{Filter, Workload};
 use crate::rng::Rng;
-use steadfast_types::QueueOffset;
 
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +33,8 @@ pub enum Gist {
     Lookup,
     /// A message was removed that somebody needed.
     Removed,
+    /// Two clients may consume a queue at a time, though it is locked.
+    Lock,
     /// The server does not start, though nothing is damaged.
     Start,
     /// Something takes longer than it may, though nothing is broken.
@@ -120,6 +122,8 @@ pub(crate) struct Watch {
     protected: BTreeSet<Name>,
     /// Messages that were denied, by number, while some were removed.
     denied: Vec<(u64, String)>,
+    /// Who was granted a queue and has not begun to give it back. No run is so long that a lock expires.
+    locks: BTreeMap<Queue, ClientNo>,
     /// Stretches of the log that were damaged at some time.
     damaged: Vec<Range<u64>>,
     /// The lowest offset, in queues of topics that are deleted at times, that no deletion can have reached.
@@ -170,6 +174,25 @@ impl Watch {
     pub(crate) fn min_offset(&mut self, queue: &Queue, min: u64) {
         if min > 0 && self.is_stable(&queue.topic) && !self.retaining {
             self.find(Gist::Bounds, format!("{queue} is said to begin at {min}, but nothing was removed"));
+        }
+    }
+
+    /// A client was granted a queue.
+    pub(crate) fn locked(&mut self, queue: &Queue, client: ClientNo) {
+        let before = self.locks.insert(queue.clone(), client);
+        if let Some(other) = before.filter(|other| *other != client)
+            && self.damaged.is_empty()
+        {
+            let text =
+                format!("client {client} may consume {queue}, which client {other} has not given back");
+            self.find(Gist::Lock, text);
+        }
+    }
+
+    /// A client is about to give a queue back.
+    pub(crate) fn unlocking(&mut self, queue: &Queue, client: ClientNo) {
+        if self.locks.get(queue) == Some(&client) {
+            self.locks.remove(queue);
         }
     }
 

@@ -92,3 +92,8 @@ fn freed_before_a_snapshot_covers_it() {
 fn a_pin_ignored() {
     caught(Sabotage::PinIgnored, &[Gist::Removed]);
 }
+
+#[test]
+fn lock_not_recorded() {
+    caught(Sabotage::LockNotRecorded, &[Gist::Lock]);
+}

@@ -26,6 +26,8 @@ pub enum Sabotage {
     FreedBeforeSnapshot,
     /// Messages of protected topics are removed like any other (P6).
     PinIgnored,
+    /// The lock of a queue is granted and not recorded (P5).
+    LockNotRecorded,
 }
 
 #[cfg(feature = "sabotage")]

@@ -115,6 +115,9 @@ impl State {
     }
 
     fn lock(&mut self, lock: &Lock) {
+        if sabotage::is(Sabotage::LockNotRecorded) {
+            return;
+        }
         // A topic may have been deleted since its queue was locked.
         let mut lock = lock.clone();
         lock.queues.retain(|queue| self.topics.queue(&queue.topic, queue.queue_id).is_some());

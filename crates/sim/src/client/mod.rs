@@ -3,6 +3,7 @@
 mod auditor;
 mod consumer;
 mod hostile;
+mod locker;
 mod operator;
 mod prober;
 mod producer;
@@ -21,6 +22,9 @@ use crate::stage::{Caller, Stage};
 const TIMEOUT: Micros = Micros::millis(3_000);
 /// Number of the client that does what an operator does.
 pub(crate) const OPERATOR: ClientNo = 0;
+
+/// Clients that lock queues, where there are any.
+const LOCKERS: usize = 3;
 
 /// A client.
 pub(crate) trait Client {
@@ -68,6 +72,14 @@ pub(crate) fn all(seed: u64, plan: &Plan, stage: &mut Stage) -> Vec<Box<dyn Clie
     }
     for _ in 0..workload.probers {
         clients.push(Box::new(prober::Prober::new(base(clients.len()))));
+    }
+    // From a stream of their own, so that what the others do does not depend on them.
+    let mut locks = Rng::stream(seed, "locks");
+    if locks.percent(50) {
+        for _ in 0..LOCKERS {
+            let base = Base::new(clients.len(), plan, locks.split());
+            clients.push(Box::new(locker::Locker::new(base, workload)));
+        }
     }
     for no in 0..clients.len() {
         let delay = Micros::new(rng.skewed(1..50_000));

@@ -8,7 +8,8 @@ use steadfast_types::sys_flag::{PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSP
 use steadfast_types::topic::AUTO_CREATE;
 use steadfast_wire::batch;
 use steadfast_wire::body::{
-    Body, ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, MessageModel, SubscriptionData,
+    Body, ConsumeFromWhere, ConsumeType, ConsumerData, HeartbeatData, LockBatchRequest, LockBatchResponse,
+    MessageModel, MessageQueue, SubscriptionData,
 };
 use steadfast_wire::code::request;
 use steadfast_wire::header::Header;
@@ -18,7 +19,7 @@ use steadfast_wire::headers::{
     TopicOnly, UpdateConsumerOffset, ViewMessage,
 };
 
-use crate::call::{Back, MAX_RETRIES};
+use crate::call::{Back, ClientNo, MAX_RETRIES, Response};
 use crate::message::Message;
 use crate::plan::{Group, Making};
 
@@ -46,6 +47,32 @@ pub(crate) struct Sending {
     pub(crate) born: u64,
     /// With the long names of the first version, where possible.
     pub(crate) long: bool,
+}
+
+/// A client of the group that consumes in order takes a queue, or gives it back.
+pub(crate) fn lock(client: ClientNo, queue: &Queue, takes: bool) -> Ask<'static> {
+    let code = if takes { request::LOCK_BATCH_MQ } else { request::UNLOCK_BATCH_MQ };
+    let body = LockBatchRequest {
+        client_id: format!("locker {client}"),
+        consumer_group: "orderly".into(),
+        mq_set: vec![named(queue)],
+        only_this_broker: false,
+    };
+    Ask { body: Cow::Owned(body.encode()), ..Ask::new(code, |_| {}) }
+}
+
+/// Whether the answer to a lock grants the queue.
+pub(crate) fn is_locked(reply: &Response, queue: &Queue) -> bool {
+    let granted = LockBatchResponse::decode(&reply.body).map(|body| body.lock_ok_mq_set);
+    reply.is_ok() && granted.is_ok_and(|granted| granted.contains(&named(queue)))
+}
+
+fn named(queue: &Queue) -> MessageQueue {
+    MessageQueue {
+        broker_name: queue.broker.to_string(),
+        queue_id: queue.id.get() as i32,
+        topic: queue.topic.to_string(),
+    }
 }
 
 /// One message, or a batch.

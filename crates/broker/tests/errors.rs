@@ -1,0 +1,72 @@
+//! Errors are told apart: each has the code on which RocketMQ's clients do the right thing, and names its cause.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod node;
+
+use bytes::Bytes;
+use node::{Answer, Node, options, pull_header};
+use steadfast_broker::Options;
+use steadfast_broker::io::Input;
+use steadfast_wire::code::{request, response};
+use steadfast_wire::header::Header;
+use steadfast_wire::headers;
+
+/// A node without automatic topics, with a topic T of this permission.
+fn with_topic(perm: i32) -> Node {
+    let mut node = Node::open(node::MemDisk::default(), Options { auto_create_topic: false, ..options() });
+    let mut header = Header::request(request::UPDATE_AND_CREATE_TOPIC, 0);
+    let topic = headers::CreateTopic {
+        topic: "T".into(),
+        default_topic: "TBW102".into(),
+        read_queue_nums: 1,
+        write_queue_nums: 1,
+        perm,
+        topic_filter_type: "SINGLE_TAG".into(),
+        ..headers::CreateTopic::default()
+    };
+    topic.encode(&mut header.ext);
+    assert_eq!(node.ask(header.into_owned(), Bytes::new()).code, response::SUCCESS);
+    node
+}
+
+#[track_caller]
+fn refused(answer: &Answer, code: i32, cause: &str) {
+    assert_eq!(answer.code, code, "{}", answer.remark);
+    assert!(answer.remark.contains(cause), "{}", answer.remark);
+}
+
+#[test]
+fn a_topic_may_be_closed_to_producers_or_consumers() {
+    let mut read_only = with_topic(4);
+    refused(&read_only.send("T", 0, "x", ""), response::NO_PERMISSION, "perm 4");
+    assert_eq!(read_only.pull("T", 0, 0).code, response::PULL_NOT_FOUND);
+    let mut write_only = with_topic(2);
+    assert_eq!(write_only.send("T", 0, "x", "").code, response::SUCCESS);
+    refused(&write_only.pull("T", 0, 0), response::NO_PERMISSION, "perm 2");
+}
+
+#[test]
+fn a_topic_a_queue_or_a_subscription_is_missing() {
+    let mut node = with_topic(6);
+    refused(&node.send("U", 0, "x", ""), response::TOPIC_NOT_EXIST, "U");
+    refused(&node.pull("U", 0, 0), response::TOPIC_NOT_EXIST, "topic U does not exist; create it");
+    refused(&node.pull("T", 7, 0), response::SYSTEM_ERROR, "queue 7 of topic T does not exist, it has 1");
+    let mut header = pull_header("T", 0, 0, 0);
+    let pull = headers::PullMessage::decode(&header.ext).unwrap();
+    let mut ext = steadfast_wire::header::ExtFields::default();
+    headers::PullMessage { sys_flag: 0, subscription: None, ..pull }.encode(&mut ext);
+    header.ext = ext.into_owned();
+    refused(&node.ask(header, Bytes::new()), response::SUBSCRIPTION_NOT_EXIST, "heartbeat");
+}
+
+/// Codes on which producers try another broker; what is stored is said.
+#[test]
+fn a_broker_that_cannot_write_says_so() {
+    let mut node = with_topic(6);
+    node.input(Input::WriteFailed("the disk is gone".to_owned()));
+    refused(&node.send("T", 0, "x", ""), response::SERVICE_NOT_AVAILABLE, "stored=no; retry=safe");
+    refused(&node.send("T", 0, "x", ""), response::SERVICE_NOT_AVAILABLE, "the disk is gone");
+    let mut node = with_topic(6);
+    node.input(Input::Stop);
+    refused(&node.send("T", 0, "x", ""), response::SERVICE_NOT_AVAILABLE, "the broker is stopping");
+}
