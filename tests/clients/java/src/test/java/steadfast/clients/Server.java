@@ -33,7 +33,7 @@ final class Server implements BeforeAllCallback, AfterAllCallback {
     static final Path TARGET = Path.of(System.getProperty("build.directory")).toAbsolutePath();
 
     /** All servers of a test run have the same ports: that of the name server and that of the broker. */
-    private static final List<Integer> PORTS = freePorts();
+    private static final List<Integer> PORTS = "usual".equals(System.getenv("PORTS")) ? usualPorts() : freePorts();
 
     /** The name server's address that all clients and commands of the tests use. */
     static final String NAMESRV = owned() ? "127.0.0.1:" + PORTS.get(0) : System.getenv("NAMESRV_ADDR");
@@ -125,6 +125,12 @@ final class Server implements BeforeAllCallback, AfterAllCallback {
     void restart() throws Exception {
         stop();
         start();
+    }
+
+    /** RocketMQ's own, as in the commands of its documentation, if nobody has them. */
+    private static List<Integer> usualPorts() {
+        boolean taken = IntStream.of(9876, 10909, 10911, 10912).anyMatch(Server::accepts);
+        return taken ? freePorts() : List.of(9876, 10911);
     }
 
     /**
