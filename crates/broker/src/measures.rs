@@ -138,6 +138,8 @@ pub struct Measures {
     pub lags: Vec<Lag>,
     /// Positions that moved other than by consuming.
     pub jumps: Vec<PositionJumps>,
+    /// Consumer groups whose members are at odds, with the cause: `subscriptions` or `client_id`.
+    pub conflicts: Vec<(String, &'static str)>,
     /// Connected producers.
     pub producers: BTreeMap<ClientKind, usize>,
     /// Connected consumers.

@@ -13,6 +13,7 @@ use steadfast_wire::code::{request, response};
 use steadfast_wire::header::ExtFields;
 use steadfast_wire::headers::{HeartbeatResponse, NotifyConsumerIdsChanged};
 
+use super::conflicts::{self, Conflicts, Wants};
 use super::{Answer, Calls};
 use crate::broker::{Broker, Out};
 use crate::filter::TagFilter;
@@ -30,6 +31,8 @@ pub(super) struct Member {
     pub(super) peer: SocketAddr,
     pub(super) language: &'static str,
     pub(super) version: i32,
+    /// Of consumers.
+    pub(super) wants: Wants,
     fingerprint: i64,
     seen: u64,
 }
@@ -48,6 +51,7 @@ pub(super) struct ConsumerGroup {
     pub(super) consume_type: ConsumeType,
     pub(super) model: MessageModel,
     pub(super) from_where: ConsumeFromWhere,
+    pub(super) conflicts: Conflicts,
 }
 
 /// All clients.
@@ -91,6 +95,16 @@ impl Clients {
         self.consumers.keys().map(String::as_str)
     }
 
+    /// Groups in which messages go unprocessed by mistake, with the cause.
+    pub(super) fn conflicts(&self) -> impl Iterator<Item = (String, &'static str)> {
+        self.consumers.iter().flat_map(|(name, group)| {
+            let Conflicts { subscriptions, ids } = &group.conflicts;
+            let causes = [(*subscriptions, "subscriptions"), (!ids.is_empty(), "client_id")];
+            let found = causes.into_iter().filter(|(is_so, _)| *is_so);
+            found.map(|(_, cause)| (name.clone(), cause)).collect::<Vec<_>>()
+        })
+    }
+
     /// How many producers of each kind are connected.
     pub(super) fn producer_kinds(&self) -> BTreeMap<ClientKind, usize> {
         let mut producers = BTreeMap::new();
@@ -131,6 +145,7 @@ impl ConsumerGroup {
             consume_type: data.consume_type,
             model: data.message_model,
             from_where: data.consume_from_where,
+            conflicts: Conflicts::default(),
         }
     }
 
@@ -171,6 +186,7 @@ impl Broker {
             peer: origin.peer,
             language,
             version: origin.version,
+            wants: Wants::new(),
             fingerprint: data.heartbeat_fingerprint,
             seen: now.ticks,
         };
@@ -219,9 +235,10 @@ impl Broker {
             .consumers
             .entry(data.group_name.clone())
             .or_insert_with(|| ConsumerGroup::new(&data));
+        let (conn, wants) = (member.conn, conflicts::wants(&data));
         let changed = group.describe(data);
-        let conn = member.conn;
-        let before = group.members.insert(client.to_owned(), member);
+        let before = group.members.insert(client.to_owned(), Member { wants, ..member });
+        group.look_for_conflicts(&name, client, before.as_ref(), out);
         if changed || before.is_none_or(|m| m.conn != conn) {
             self.notify(&name, out);
         }
@@ -289,6 +306,7 @@ impl Broker {
         if group.members.is_empty() {
             self.clients.consumers.remove(name);
         } else if group.members.len() < before {
+            group.review_conflicts();
             self.notify(name, out);
         }
     }

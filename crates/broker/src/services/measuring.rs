@@ -225,6 +225,7 @@ impl Broker {
             oldest: None,
             lags: Vec::new(),
             jumps: jumps.collect(),
+            conflicts: self.clients.conflicts().collect(),
             producers: self.clients.producer_kinds(),
             consumers: self.clients.consumer_kinds(),
             pending_sends: self.pending.sends.len(),

@@ -2,6 +2,7 @@
 
 mod admin;
 mod calls;
+mod conflicts;
 mod delay;
 mod deliver;
 mod directory;

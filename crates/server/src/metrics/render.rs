@@ -37,6 +37,7 @@ pub(crate) fn page(node: &Node, measures: &Measures, telemetry: &Telemetry) -> S
     connections(&mut page, measures);
     consumers(&mut page, &measures.lags);
     jumps(&mut page, &measures.jumps);
+    conflicts(&mut page, &measures.conflicts);
     dead_letters(&mut page, measures);
     storage(&mut page, measures, telemetry);
     requests(&mut page, telemetry);
@@ -176,6 +177,14 @@ fn jumps(page: &mut Page, jumps: &[PositionJumps]) {
             ];
             family.sample(&labels, figure(of));
         }
+    }
+}
+
+fn conflicts(page: &mut Page, conflicts: &[(String, &'static str)]) {
+    let help = "1 for a group whose members subscribe differently or share a client id: some messages go unprocessed.";
+    let mut family = page.family("steadfast_consumer_group_conflict", Gauge, help);
+    for (group, cause) in conflicts {
+        family.sample(&[("consumer_group", group), ("cause", cause)], 1);
     }
 }
 
