@@ -12,6 +12,7 @@ mod lenient;
 mod loose;
 mod retention;
 mod route;
+mod running;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,6 +23,7 @@ pub use group::*;
 pub use loose::QueueMap;
 pub use retention::*;
 pub use route::*;
+pub use running::*;
 
 /// A body: how it is written and read.
 pub trait Body: Serialize + DeserializeOwned {
@@ -103,6 +105,7 @@ bodies! {
     GroupPositions, object_keys = true;
     GroupSubscription;
     ConsumeQueue;
+    ConsumerRunningInfo, object_keys = true;
     ConsumerOffsets;
     DelayOffsets;
     GroupList;

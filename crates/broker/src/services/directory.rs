@@ -175,9 +175,9 @@ pub(super) fn connection(id: &str, member: &Member) -> Connection {
 
 fn to_unit(unit: &Unit) -> ConsumeQueueUnit {
     ConsumeQueueUnit {
-        eval: false,
         physic_offset: unit.log_offset.get() as i64,
         physic_size: unit.size as i32,
         tags_code: unit.tag.into(),
+        ..ConsumeQueueUnit::default()
     }
 }

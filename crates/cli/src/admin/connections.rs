@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
-use steadfast_wire::body::{Connection, ConsumerConnection};
+use steadfast_wire::body::{Connection, ConsumerConnection, ProducerConnection};
 use steadfast_wire::code::{request, response};
-use steadfast_wire::headers::GetConsumerConnectionList;
+use steadfast_wire::headers::{GetConsumerConnectionList, GetProducerConnectionList};
 use steadfast_wire::version;
 
 use super::cluster::{AskError, Broker, Cluster, Request};
@@ -27,6 +28,23 @@ pub(super) struct Consumers {
     /// Ask this broker only, by its address
     #[arg(short, long = "brokerAddr", value_name = "HOST:PORT")]
     broker: Option<String>,
+}
+
+/// Show the connected producers of a group
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  steadfast admin producerConnection -n 127.0.0.1:9876 -g orders -t SCANRECORD
+
+Columns: number, client id, address, language and version of each producer. A producer is known to a broker once it sent \
+something or its heartbeat came, at most 30 seconds after its start.")]
+pub(super) struct Producers {
+    /// Producer group
+    #[arg(short, long = "producerGroup", value_name = "GROUP")]
+    group: String,
+    /// A topic it sends to, whose brokers are asked
+    #[arg(short, long)]
+    topic: String,
 }
 
 /// The members of a consumer group.
@@ -59,14 +77,18 @@ impl Consumers {
         };
         match members(cluster, &brokers, self.group.trim()).await? {
             Some(connection) => out.show(&Members(connection)),
-            None => Err(AskError::Refused {
-                addr: brokers.into_iter().map(|broker| broker.addr).collect::<Vec<_>>().join(", "),
-                request: request::GET_CONSUMER_CONNECTION_LIST,
-                code: response::CONSUMER_NOT_ONLINE,
-                remark: format!("no consumer of group {} is connected", self.group),
-            }
-            .into()),
+            None => Err(not_online(&brokers, self.group.trim()).into()),
         }
+    }
+}
+
+/// What brokers answer of a group that nobody is connected for.
+pub(super) fn not_online(brokers: &[Broker], group: &str) -> AskError {
+    AskError::Refused {
+        addr: brokers.iter().map(|broker| broker.addr.as_str()).collect::<Vec<_>>().join(", "),
+        request: request::GET_CONSUMER_CONNECTION_LIST,
+        code: response::CONSUMER_NOT_ONLINE,
+        remark: format!("no consumer of group {group} is connected"),
     }
 }
 
@@ -94,4 +116,48 @@ pub(super) async fn members(
         connection_set: members.into_values().collect(),
         ..connection
     }))
+}
+
+/// The members of a producer group.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct ProducerRows(ProducerConnection);
+
+impl fmt::Display for ProducerRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, member) in (1..).zip(&self.0.connection_set) {
+            let Connection { client_id, client_addr, language, version } = member;
+            let version = version::name(*version);
+            writeln!(f, "{number:04}  {client_id:<32} {client_addr:<22} {language:<8} {version}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Producers {
+    pub(super) async fn run(self, cluster: &Cluster, out: Out) -> anyhow::Result<()> {
+        let (mut members, mut refusals) = (BTreeMap::new(), Vec::new());
+        for broker in cluster.brokers_of(&self.topic, None).await? {
+            let fields = GetProducerConnectionList { producer_group: self.group.trim().into() };
+            let request = Request::with(request::GET_PRODUCER_CONNECTION_LIST, |ext| fields.encode(ext));
+            match cluster.read::<ProducerConnection>(&broker.addr, request).await {
+                Ok(connection) => members.extend(
+                    connection.connection_set.into_iter().map(|member| (member.client_id.clone(), member)),
+                ),
+                // So RocketMQ answers for a group that is not connected to this broker.
+                Err(error) if error.code() == Some(response::SYSTEM_ERROR) => {
+                    refusals.push(error.to_string())
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if members.is_empty() {
+            bail!(
+                "not found: group {} has no connected producer: {}",
+                self.group.trim(),
+                refusals.join("; ")
+            );
+        }
+        out.show(&ProducerRows(ProducerConnection { connection_set: members.into_values().collect() }))
+    }
 }

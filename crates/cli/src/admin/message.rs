@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process;
 
 use anyhow::{Context, bail};
 use serde::Serialize;
@@ -156,17 +157,16 @@ impl Message {
 
     /// Writes the body to the file where RocketMQ's tool puts it.
     ///
-    /// The directory is everybody's: what is there under the name is removed first, never written through.
+    /// The directory is everybody's, and a producer chose the id: what is there under the name is replaced, never written
+    /// through, and a name leads nowhere else.
     pub(super) fn save_body(&self, name: &str) -> anyhow::Result<PathBuf> {
         let directory = Path::new("/tmp/rocketmq/msgbodys");
-        let path = directory.join(name);
+        let name = name.replace('/', "_");
+        let (path, new) = (directory.join(&name), directory.join(format!(".{name}.{}", process::id())));
         let write = || {
             fs::create_dir_all(directory)?;
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            OpenOptions::new().write(true).create_new(true).open(&path)?.write_all(&self.body.bytes)
+            OpenOptions::new().write(true).create_new(true).open(&new)?.write_all(&self.body.bytes)?;
+            fs::rename(&new, &path)
         };
         write().with_context(|| format!("writing the body to {}", path.display()))?;
         Ok(path)

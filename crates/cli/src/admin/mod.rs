@@ -9,10 +9,13 @@ mod absence;
 mod brokers;
 mod cluster;
 mod connections;
+mod cq;
 mod find;
+mod groups;
 mod jumps;
 mod manual;
 mod message;
+mod offsets;
 mod output;
 mod place;
 mod pretty;
@@ -21,6 +24,7 @@ mod queue;
 mod read;
 mod retention;
 mod send;
+mod status;
 mod style;
 mod time;
 mod topic_views;
@@ -115,11 +119,17 @@ commands! {
     Retention(retention::Retention),
     ConsumerProgress(progress::Progress),
     PositionJumps(jumps::PositionJumps),
+    ConsumerStatus(status::Status),
+    ProducerConnection(connections::Producers),
     ConsumerConnection(connections::Consumers),
+    UpdateSubGroup(groups::Update),
+    DeleteSubGroup(groups::Delete),
+    ResetOffsetByTime(offsets::ResetByTime),
     SendMessage(send::SendMessage),
     ConsumeMessage(read::ConsumeMessage),
     PrintMsg(read::PrintMsg),
     PrintMsgByQueue(read::PrintMsgByQueue),
+    QueryCq(cq::QueryCq),
 }
 
 const COMPLETION: &str = "\

@@ -28,6 +28,11 @@ pub(super) fn human_seconds(millis: i64) -> String {
     local(millis).map_or_else(|| millis.to_string(), |at| seconds_of(&at))
 }
 
+/// `20261123093000123`.
+pub(super) fn compact(millis: i64) -> String {
+    human(millis).chars().filter(char::is_ascii_digit).collect()
+}
+
 fn seconds_of(at: &Zoned) -> String {
     let (date, time) = (at.date(), at.time());
     format!(
@@ -80,6 +85,7 @@ mod tests {
         let at = parse("2026-11-23#09:30:05:007").unwrap();
         assert_eq!(human(at), "2026-11-23 09:30:05,007");
         assert_eq!(human_seconds(at), "2026-11-23 09:30:05");
+        assert_eq!(compact(at), "20261123093005007");
         assert_eq!(parse("2026-11-23 09:30:05,007"), Ok(at));
         assert_eq!(parse(&at.to_string()), Ok(at));
         assert_eq!(human(parse("2026-11-23").unwrap()), "2026-11-23 00:00:00,000");

@@ -209,7 +209,7 @@ fn create_topic<'a>(config: &'a TopicConfig, attributes: Option<&'a str>) -> Cre
 }
 
 /// `+a=b,-c` as entries, as RocketMQ prints them: `{+a=b, -c=}`.
-fn attributes(changes: &str) -> BTreeMap<String, String> {
+pub(super) fn attributes(changes: &str) -> BTreeMap<String, String> {
     let changes = changes.split(',').map(str::trim).filter(|change| !change.is_empty());
     changes
         .map(|change| change.split_once('=').unwrap_or((change, "")))

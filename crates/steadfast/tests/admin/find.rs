@@ -143,6 +143,20 @@ fn a_message_is_shown_by_either_id() {
     );
 }
 
+/// A producer chose the id, and whoever looks at the message may well be root.
+#[test]
+fn an_id_that_looks_like_a_path_leads_nowhere() {
+    let (world, _) = world();
+    let directory = tempfile::tempdir().expect("a directory");
+    let victim = directory.path().join("victim");
+    fs::write(&victim, "untouched").expect("a file");
+    let id = format!("../../..{}", victim.display());
+    world.send(Sent { properties: &format!("UNIQ_KEY={id}"), ..PAID });
+    let text = world.admin("queryMsgByUniqueKey", &["-t", "SCANRECORD", "-i", &id]).ok();
+    assert!(text.contains(&format!("/tmp/rocketmq/msgbodys/{}", id.replace('/', "_"))), "{text}");
+    assert_eq!(fs::read(&victim).expect("the file"), b"untouched");
+}
+
 /// An id that names a place of this broker where no message begins.
 #[test]
 fn an_id_that_names_no_message_is_told_what_the_server_says() {

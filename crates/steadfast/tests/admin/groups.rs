@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::tool::World;
 
 /// A server with a topic of three messages, and a member of the group `coupons` that processed one.
-fn world() -> (World, Client) {
+pub(crate) fn world() -> (World, Client) {
     let world = World::start(&[]);
     world.admin("updateTopic", &["-c", "DefaultCluster", "-t", "SCANRECORD", "-r", "1", "-w", "1"]).ok();
     for body in ["one", "two", "three"] {

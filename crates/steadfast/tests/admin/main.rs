@@ -13,5 +13,7 @@ mod brokers;
 mod command_line;
 mod find;
 mod groups;
+mod members;
 mod messages;
+mod settings;
 mod topics;

@@ -83,7 +83,16 @@ impl World {
         steadfast(&all)
     }
 
-    /// The same, with `{broker}` in its output for the broker's address and `{time}` for times.
+    /// The same in a directory where the command may write.
+    pub(crate) fn admin_in(&self, directory: &Path, command: &str, args: &[&str]) -> Output {
+        let program = Path::new(env!("CARGO_BIN_EXE_steadfast"));
+        run(Command::new(program)
+            .current_dir(directory)
+            .args(["admin", command, "-n", &self.namesrv()])
+            .args(args))
+    }
+
+    /// [`World::admin`] with `{broker}` in its output for the broker's address and `{time}` for times.
     pub(crate) fn masked(&self, command: &str, args: &[&str]) -> String {
         self.mask(&self.admin(command, args).ok())
     }

@@ -33,7 +33,7 @@ impl Answer {
 pub(crate) struct Client {
     socket: TcpStream,
     received: BytesMut,
-    next: i32,
+    last: i32,
 }
 
 impl Client {
@@ -41,29 +41,52 @@ impl Client {
         let socket = TcpStream::connect(addr).expect("a connection");
         socket.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         socket.set_nodelay(true).expect("no delay");
-        Client { socket, received: BytesMut::new(), next: 0 }
+        Client { socket, received: BytesMut::new(), last: 0 }
     }
 
     /// Sends a request without waiting; returns its id.
     pub(crate) fn post(&mut self, code: i32, ext: ExtFields<'static>, body: &[u8]) -> i32 {
-        self.next += 1;
-        let header = Header { ext, ..Header::request(code, self.next) };
+        self.last += 1;
+        let header = Header { ext, ..Header::request(code, self.last) };
         let mut out = BytesMut::new();
         frame::encode(Serialize::Json, &header, body.len(), &mut out);
         out.extend_from_slice(body);
         self.socket.write_all(&out).expect("a write");
-        self.next
+        self.last
     }
 
     /// The next answer; None when the connection is gone.
     pub(crate) fn answer(&mut self) -> Option<Answer> {
         loop {
+            let answer = self.next()?;
+            if answer.header.is_response() {
+                return Some(answer);
+            }
+        }
+    }
+
+    /// Answers the server's next request with this code; returns the request's fields.
+    pub(crate) fn respond(&mut self, code: i32, body: &[u8]) -> ExtFields<'static> {
+        loop {
+            let Answer { header, .. } = self.next().expect("a request");
+            if header.is_response() || header.code != code {
+                continue;
+            }
+            let mut out = BytesMut::new();
+            let response = Header::response(response::SUCCESS, header.opaque);
+            frame::encode(Serialize::Json, &response, body.len(), &mut out);
+            out.extend_from_slice(body);
+            self.socket.write_all(&out).expect("a write");
+            return header.ext;
+        }
+    }
+
+    /// The next frame of the server.
+    fn next(&mut self) -> Option<Answer> {
+        loop {
             if let Some(frame) = frame::split(&mut self.received).expect("a frame") {
                 let header = Header::decode(frame.serialize, &frame.header).expect("a header").into_owned();
-                if header.is_response() {
-                    return Some(Answer { header, body: frame.body });
-                }
-                continue;
+                return Some(Answer { header, body: frame.body });
             }
             let mut chunk = vec![0; 64 * 1024];
             match self.socket.read(&mut chunk) {

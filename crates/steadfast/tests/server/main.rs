@@ -1,5 +1,6 @@
 //! The real binary in real processes: how it starts, refuses to start, serves, survives and stops.
 
+#[allow(dead_code, reason = "shared with other tests, each of which uses a part")]
 mod client;
 mod process;
 

@@ -238,8 +238,17 @@ pub struct ConsumeQueue {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ConsumeQueueUnit {
-    /// Whether a filter of a kind we do not have matches.
+    /// Bits of a filter of a kind we do not have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bit_map: Option<String>,
+    /// Whether such a filter matches.
     pub eval: bool,
+    /// What RocketMQ keeps beside the unit, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extend_data_json: Option<String>,
+    /// Why the filter could not be tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub msg: Option<String>,
     /// Log offset of the message.
     pub physic_offset: i64,
     /// Its size in bytes.

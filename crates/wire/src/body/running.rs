@@ -31,8 +31,8 @@ pub struct ConsumerRunningInfo {
     #[serde(deserialize_with = "or_default")]
     pub subscription_set: Vec<SubscriptionData>,
     /// What the application adds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub user_consumer_info: Option<BTreeMap<String, String>>,
+    #[serde(deserialize_with = "or_default")]
+    pub user_consumer_info: BTreeMap<String, String>,
 }
 
 /// What a consumer has of a queue. Times are in milliseconds.

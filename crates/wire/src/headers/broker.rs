@@ -275,10 +275,12 @@ header! {
         "producerGroup" => producer_group: Cow<'a, str>,
     }
 
-    /// GET_CONSUMER_RUNNING_INFO (307) and CONSUME_MESSAGE_DIRECTLY (309): which client of which group.
+    /// GET_CONSUMER_RUNNING_INFO (307), with the stacks of its threads if wanted, and CONSUME_MESSAGE_DIRECTLY (309):
+    /// which client of which group.
     ConsumerClient<'a> {
         "consumerGroup" => consumer_group: Cow<'a, str>,
         "clientId" => client_id: Option<Cow<'a, str>>,
+        "jstackEnable" => jstack: bool = false,
         "msgId" => msg_id: Option<Cow<'a, str>>,
     }
 

@@ -50,12 +50,13 @@ final class Golden {
         };
     }
 
-    /** {@code BINARY admin …}. */
-    static Tool program(String binary) {
+    /** {@code BINARY admin …}, run in {@code directory}. */
+    static Tool program(String binary, Path directory) throws Exception {
+        Files.createDirectories(directory);
         return words -> {
             List<String> command = new ArrayList<>(List.of(binary, "admin"));
             command.addAll(words);
-            Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+            Process process = new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true).start();
             process.getOutputStream().close();
             return new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         };
