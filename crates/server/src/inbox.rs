@@ -1,7 +1,9 @@
-//! A queue into a thread or a few: many push; one takes everything at once, or several one item each. A push wakes a thread only if one
-//! sleeps, and of several the one that fell asleep last: its core and its caches are the warmest.
+//! A queue into a thread or a few: many push; one takes everything at once, or several one item each. A push wakes a
+//! thread only if one sleeps and none is on the watch, and of several the one that fell asleep last: its core and its
+//! caches are the warmest.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Inbox<T> {
     queue: Mutex<Queue<T>>,
+    /// How often something was pushed.
+    pushes: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -17,11 +21,14 @@ struct Queue<T> {
     items: VecDeque<T>,
     /// Threads that sleep and that nobody woke yet.
     sleepers: Vec<Thread>,
+    /// Threads on the watch: they take what comes without being woken.
+    watchers: usize,
 }
 
 impl<T> Default for Inbox<T> {
     fn default() -> Self {
-        Inbox { queue: Mutex::new(Queue { items: VecDeque::new(), sleepers: Vec::new() }) }
+        let queue = Queue { items: VecDeque::new(), sleepers: Vec::new(), watchers: 0 };
+        Inbox { queue: Mutex::new(queue), pushes: AtomicUsize::new(0) }
     }
 }
 
@@ -38,7 +45,9 @@ impl<T> Inbox<T> {
     pub(crate) fn extend(&self, items: impl IntoIterator<Item = T>) {
         let mut queue = self.queue();
         queue.items.extend(items);
-        let sleeper = if queue.items.is_empty() { None } else { queue.sleepers.pop() };
+        self.pushes.fetch_add(1, Relaxed);
+        let is_awaited = queue.items.is_empty() || queue.watchers > 0;
+        let sleeper = if is_awaited { None } else { queue.sleepers.pop() };
         drop(queue);
         if let Some(thread) = sleeper {
             thread.unpark();
@@ -58,6 +67,24 @@ impl<T> Inbox<T> {
     /// Moves what has arrived to `into`, which is empty.
     pub(crate) fn take_now(&self, into: &mut VecDeque<T>) {
         self.queue().give(into);
+    }
+
+    /// Waits until there is something or `limit` has passed, without sleeping: the one who brings it need not wake this
+    /// thread, which takes tens of microseconds. Whoever watched must take next.
+    pub(crate) fn watch(&self, limit: Duration) {
+        let mut queue = self.queue();
+        if !queue.items.is_empty() {
+            return;
+        }
+        queue.watchers += 1;
+        let pushes = self.pushes.load(Relaxed);
+        drop(queue);
+        let begun = Instant::now();
+        while self.pushes.load(Relaxed) == pushes && begun.elapsed() < limit {
+            // Whoever else wants this processor, such as the one who brings the item, has it at once.
+            thread::yield_now();
+        }
+        self.queue().watchers -= 1;
     }
 
     /// Waits until there is something, or until `limit` has passed; moves all of it to `into`, which is empty.
@@ -130,6 +157,32 @@ mod tests {
             all.append(&mut some);
         }
         assert!(all.iter().is_sorted());
+        pusher.join().unwrap();
+    }
+
+    #[test]
+    fn a_thread_that_watches_at_times_misses_nothing() {
+        let inbox = Arc::new(Inbox::default());
+        let (pushing, taken) = (Arc::clone(&inbox), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&taken);
+        // Each item only after the one before was taken: a wake-up that got lost would end this for good.
+        let pusher = std::thread::spawn(move || {
+            for i in 0..20_000 {
+                while seen.load(Relaxed) < i {
+                    thread::yield_now();
+                }
+                pushing.push(i);
+            }
+        });
+        let mut some = VecDeque::new();
+        for i in 0..20_000 {
+            if i % 3 > 0 {
+                inbox.watch(Duration::from_micros(i as u64 % 7));
+            }
+            inbox.take(&mut some, None);
+            assert_eq!(some.drain(..).collect::<Vec<_>>(), [i]);
+            taken.store(i + 1, Relaxed);
+        }
         pusher.join().unwrap();
     }
 

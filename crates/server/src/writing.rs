@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,11 @@ use crate::metrics::Telemetry;
 const AHEAD: u64 = 64 * 1024 * 1024;
 /// The filler is woken when so much of it is used up.
 const REFILL: u64 = 8 * 1024 * 1024;
+/// A lone sender whose message came so soon after the answer to the one before is expected to send the next as soon:
+/// the writer watches for it, since being woken takes a good part of the time that the write takes.
+const SOON: Duration = Duration::from_micros(200);
+/// Whoever sends is alone if nothing waited after so many writes in a row.
+const ALONE: u32 = 8;
 /// Pause before a full disk is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often somebody looks how full the disk is, at least.
@@ -57,6 +62,8 @@ pub(crate) struct Log<D: Disk> {
     /// Time between two syncs under ASYNC_FLUSH.
     sync_every: Option<Duration>,
     telemetry: Arc<Telemetry>,
+    /// Writes in a row after which nothing waited.
+    idle_writes: AtomicU32,
 }
 
 struct LogState<D: Disk> {
@@ -79,15 +86,21 @@ impl<D: Disk> Log<D> {
         let end = writer.end().end.get();
         telemetry.written(end, true);
         let state = Mutex::new(LogState { writer, sync_due: None });
-        Log { state, jobs, core, tail, sync_every, telemetry }
+        Log { state, jobs, core, tail, sync_every, telemetry, idle_writes: AtomicU32::new(0) }
     }
 
     /// One of the threads.
     pub(crate) fn run(&self, milestone: impl Fn(Milestone)) {
         let mut jobs = VecDeque::new();
+        let mut was_soon = false;
         loop {
             let limit = self.sync_every.and_then(|_| self.until_sync());
+            let begun = Instant::now();
+            if self.serves_lone_sender() && was_soon {
+                self.jobs.watch(SOON);
+            }
             self.jobs.take(&mut jobs, limit);
+            was_soon = begun.elapsed() < SOON;
             for job in jobs.drain(..) {
                 match job {
                     WriterJob::Write(write) => self.write(&write),
@@ -124,6 +137,17 @@ impl<D: Disk> Log<D> {
         drop(state);
         failpoint::hit(Stage::AfterWrite)?;
         Ok(mark)
+    }
+
+    /// After a write: whether nothing waits, and nothing did after the writes before. With several senders the processor
+    /// has better things to do than to watch.
+    fn serves_lone_sender(&self) -> bool {
+        let is_idle = self.state.try_lock().is_ok() && self.jobs.is_empty();
+        if !is_idle {
+            self.idle_writes.store(0, Relaxed);
+            return false;
+        }
+        self.sync_every.is_none() && self.idle_writes.fetch_add(1, Relaxed) >= ALONE
     }
 
     fn until_sync(&self) -> Option<Duration> {
