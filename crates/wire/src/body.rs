@@ -106,6 +106,7 @@ bodies! {
     GroupSubscription;
     ConsumeQueue;
     ConsumerRunningInfo, object_keys = true;
+    ConsumeMessageDirectlyResult;
     ConsumerOffsets;
     DelayOffsets;
     GroupList;

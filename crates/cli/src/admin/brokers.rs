@@ -12,7 +12,7 @@ use steadfast_wire::code::request;
 
 use super::cluster::{self, AskError, Broker, Cluster, MASTER, NO_BROKER, Request};
 use super::output::Out;
-use super::place::Place;
+use super::place::{Place, boolean};
 use super::time;
 
 /// List clusters and brokers, with version, load and disk space
@@ -79,7 +79,7 @@ pub(super) struct UpdateConfig {
     place: Place,
     /// With -c: slaves too
     #[arg(short = 'a', long = "updateAllBroker", value_name = "BOOL", num_args = 0..=1,
-          default_missing_value = "true", default_value_t = false, action = clap::ArgAction::Set)]
+          default_missing_value = "true", default_value_t = false, value_parser = boolean, action = clap::ArgAction::Set)]
     all: bool,
     /// Setting
     #[arg(short, long)]
@@ -297,7 +297,7 @@ impl Status {
             }
         }
         if !brokers.is_empty() {
-            out.show(&Statuses { brokers, with_address: self.place.cluster.is_some() })?;
+            out.show(&Statuses { brokers, with_address: self.place.whole_cluster().is_some() })?;
         }
         all_answered(&failures)
     }
@@ -345,13 +345,14 @@ impl GetConfig {
             let config = properties(&String::from_utf8_lossy(response.body()));
             brokers.push(BrokerConfig { addr, master, config });
         }
-        out.show(&Configs { brokers, of_cluster: self.place.cluster.is_some() })
+        out.show(&Configs { brokers, of_cluster: self.place.whole_cluster().is_some() })
     }
 
     /// Each address, a slave's with its master's.
     async fn addresses(&self, cluster: &Cluster) -> anyhow::Result<Vec<(Option<String>, String)>> {
-        let Some(name) = &self.place.cluster else {
-            return Ok(self.place.broker.iter().map(|addr| (None, addr.clone())).collect());
+        let Some(name) = self.place.whole_cluster() else {
+            let brokers = self.place.masters(cluster).await?;
+            return Ok(brokers.into_iter().map(|broker| (None, broker.addr)).collect());
         };
         let replicas = cluster::replicas(&cluster.info().await?, name)?;
         let master_of = |name: &str| {

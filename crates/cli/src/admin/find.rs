@@ -1,9 +1,10 @@
-//! Finding messages: by business key, by either message id, and by place in a queue.
+//! Finding a message by either of its ids, or by its place in a queue.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use anyhow::{anyhow, ensure};
+use anyhow::{Context, anyhow};
 use clap::Args;
 use serde::Serialize;
 use steadfast_types::message_id::parse_offset_msg_id;
@@ -11,60 +12,30 @@ use steadfast_wire::code::{request, response};
 use steadfast_wire::headers::{QueryMessage, ViewMessage};
 
 use super::absence::NotFound;
+use super::charset::Charset;
 use super::cluster::{AskError, Broker, Cluster, Request};
+use super::direct::{self, Receiver};
 use super::message::{self, Message};
-use super::output::Out;
+use super::output::{self, Out};
+use super::place::boolean;
 use super::queue::{Filter, Queue, TOOLS_GROUP};
 use super::time;
 use super::track::{self, Track};
 
-const HOUR_MS: u64 = 3_600_000;
-
-/// Find messages by a business key (KEYS)
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Example:
-  steadfast admin queryMsgByKey -n 127.0.0.1:9876 -t SCANRECORD -k orderId
-
-Columns:
-  #Message ID  the id that send() returned to the producer
-  #QID         queue of the topic
-  #Offset      place in that queue; queryMsgByOffset shows who is there
-  #IndexKey    hour of storing, topic, K for a key, the key, id, place in the log
-
-A lookup covers every message that was acknowledged before it. When nothing is found, the brokers that were \
-searched and the age of their oldest message are printed, and the exit code is 1.")]
-pub(super) struct ByKey {
-    /// Topic
-    #[arg(short, long)]
-    topic: String,
-    /// Key, one of the words of KEYS
-    #[arg(short = 'k', long = "msgKey", value_name = "KEY")]
-    key: String,
-    /// Only messages stored at or after this time
-    #[arg(short, long = "beginTimestamp", value_name = "TIME", value_parser = time::parse, default_value = "0")]
-    begin: i64,
-    /// Only messages stored at or before this time
-    #[arg(short, long = "endTimestamp", value_name = "TIME", value_parser = time::parse, hide_default_value = true,
-          default_value_t = i64::MAX)]
-    end: i64,
-    /// Most messages that each broker returns
-    #[arg(short, long = "maxNum", value_name = "N", default_value_t = 64)]
-    max: i32,
-    /// Search all brokers of this cluster, rather than those that the topic's route names
-    #[arg(short, long, value_name = "CLUSTER")]
-    cluster: Option<String>,
-}
-
 /// Show a message by its id: the one that send() returned, or the one that names its place in the log
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   steadfast admin queryMsgById -n 127.0.0.1:9876 -t SCANRECORD -i 7F00000100002A9F0000000000001000
+  steadfast admin queryMsgById -t SCANRECORD -i ID -g coupons -d 10.0.0.7@4711   (this member consumes it now)
+  steadfast admin queryMsgById -t SCANRECORD -i ID -s true                       (all groups get it once more)
 
 The body is written to the file that `Message Body Path` names; -f UTF-8 prints it too. Below the message stands \
 one line for each consumer group of the topic: CONSUMED, CONSUMED_BUT_FILTERED, NOT_CONSUME_YET, NOT_ONLINE (with \
-how far its position is), PULL or CONSUME_BROADCASTING (these keep their positions themselves).")]
+how far its position is), PULL or CONSUME_BROADCASTING (these keep their positions themselves).
+
+With -g and -d the member's listener is called with the message, and what it made of it is printed; no position moves. \
+With -s true a copy with the same unique key goes to a queue of the topic.")]
 pub(super) struct ById {
     /// Topic
     #[arg(short, long)]
@@ -72,12 +43,21 @@ pub(super) struct ById {
     /// Message id; several are separated by commas
     #[arg(short = 'i', long = "msgId", value_name = "ID", value_delimiter = ',', required = true)]
     ids: Vec<String>,
-    /// Print the body as text too; UTF-8 is the one encoding
-    #[arg(short = 'f', long = "bodyFormat", value_name = "CHARSET", value_parser = utf8)]
-    format: Option<String>,
+    /// Print the body as text of this encoding too: UTF-8, GBK, ...
+    #[arg(short = 'f', long = "bodyFormat", value_name = "CHARSET", value_parser = Charset::parse)]
+    format: Option<Charset>,
     /// Search all brokers of this cluster, rather than those that the topic's route names
     #[arg(short, long, value_name = "CLUSTER")]
     cluster: Option<String>,
+    #[command(flatten)]
+    receiver: Receiver,
+    /// Rather than show it, send the message once more
+    #[arg(short = 's', long = "sendMessage", value_name = "BOOL", default_value_t = false, value_parser = boolean,
+          action = clap::ArgAction::Set)]
+    resend: bool,
+    /// With -s: unit of the producer; accepted for RocketMQ's scripts
+    #[arg(short = 'u', long = "unitName", value_name = "UNIT")]
+    unit: Option<String>,
 }
 
 /// Show a message by the id that send() returned to the producer
@@ -87,7 +67,7 @@ Example:
   steadfast admin queryMsgByUniqueKey -n 127.0.0.1:9876 -t SCANRECORD -i 0A0000010AB618B4AAC20D716D2B0000
 
 A producer that sends again after a time-out uses the same id, so there may be several: the oldest is shown, or \
-with -a all of them. Output as of queryMsgById.")]
+with -a all of them. Output as of queryMsgById, as are -g and -d.")]
 pub(super) struct ByUniqueKey {
     /// Topic
     #[arg(short, long)]
@@ -98,6 +78,15 @@ pub(super) struct ByUniqueKey {
     /// Show every message with this id, at most 32
     #[arg(short = 'a', long = "showAll")]
     all: bool,
+    /// Only messages stored at or after this time
+    #[arg(short = 's', long = "startTime", value_name = "TIME", value_parser = time::parse, default_value = "0")]
+    begin: i64,
+    /// Only messages stored at or before this time
+    #[arg(short, long = "endTime", value_name = "TIME", value_parser = time::parse, hide_default_value = true,
+          default_value_t = i64::MAX)]
+    end: i64,
+    #[command(flatten)]
+    receiver: Receiver,
     /// Search all brokers of this cluster, rather than those that the topic's route names
     #[arg(short, long, value_name = "CLUSTER")]
     cluster: Option<String>,
@@ -123,38 +112,12 @@ pub(super) struct ByOffset {
     /// Place in the queue
     #[arg(short, long)]
     offset: i64,
-    /// Print the body as text too; UTF-8 is the one encoding
-    #[arg(short = 'f', long = "bodyFormat", value_name = "CHARSET", value_parser = utf8)]
-    format: Option<String>,
-}
-
-pub(super) fn utf8(charset: &str) -> Result<String, String> {
-    if charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8") {
-        return Ok(charset.to_owned());
-    }
-    Err("only UTF-8 is read here; for other encodings take the file that `Message Body Path` names"
-        .to_owned())
-}
-
-/// The rows of `queryMsgByKey`.
-#[derive(Debug, Serialize)]
-struct Rows {
-    #[serde(skip)]
-    key: String,
-    messages: Vec<Message>,
-}
-
-impl fmt::Display for Rows {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{:<50} {:>4} {:>40} #IndexKey", "#Message ID", "#QID", "#Offset")?;
-        for message in &self.messages {
-            let Message { msg_id, queue_id, queue_offset, topic, commit_log_offset, .. } = message;
-            let hour = message.store_timestamp - message.store_timestamp % HOUR_MS;
-            let index_key = format!("{hour}@{topic}@K@{}@{msg_id}@{commit_log_offset}", self.key);
-            writeln!(f, "{msg_id:<50} {queue_id:>4} {queue_offset:>40} {index_key}")?;
-        }
-        Ok(())
-    }
+    /// Print the body as text of this encoding too: UTF-8, GBK, ...
+    #[arg(short = 'f', long = "bodyFormat", value_name = "CHARSET", value_parser = Charset::parse)]
+    format: Option<Charset>,
+    /// Find the broker by the route of this topic (for RocketMQ's light queues)
+    #[arg(short, long = "routeTopic", value_name = "TOPIC")]
+    route: Option<String>,
 }
 
 /// Whole messages with who consumed them.
@@ -205,49 +168,20 @@ impl fmt::Display for Details {
     }
 }
 
-impl ByKey {
-    pub(super) async fn run(self, cluster: &Cluster, out: Out) -> anyhow::Result<()> {
-        ensure!(self.max > 0, "-m {} asks for no message", self.max);
-        let brokers = cluster.brokers_of(&self.topic, self.cluster.as_deref()).await?;
-        let query = QueryMessage {
-            topic: self.topic.as_str().into(),
-            key: self.key.as_str().into(),
-            max_num: self.max,
-            begin_timestamp: self.begin,
-            end_timestamp: self.end,
-            ..QueryMessage::default()
-        };
-        let found = search(cluster, &brokers, &query).await;
-        let messages: Vec<Message> = found.messages.into_iter().map(|(_, message)| message).collect();
-        if !messages.is_empty() {
-            out.show(&Rows { key: self.key, messages })?;
-            return complete(&found.failures);
-        }
-        complete(&found.failures)?;
-        let mut what = format!("no message of topic {} has the key {:?}", self.topic, self.key);
-        if (self.begin, self.end) != (0, i64::MAX) {
-            let end = if self.end == i64::MAX { "now".to_owned() } else { time::human(self.end) };
-            write!(what, " and was stored between {} and {end}", time::human(self.begin))?;
-        }
-        Err(NotFound::new(cluster, &brokers, &self.topic, what).await.into())
-    }
-}
-
 impl ById {
     pub(super) async fn run(self, cluster: &Cluster, out: Out) -> anyhow::Result<()> {
+        if self.unit.is_some() {
+            output::warn(
+                "-u has no effect: it would name the producer's connection, which leaves no trace in a message",
+            );
+        }
         let brokers = cluster.brokers_of(&self.topic, self.cluster.as_deref()).await?;
         let mut missing = Vec::new();
         for id in self.ids.iter().map(|id| id.trim()).filter(|id| !id.is_empty()) {
-            let (broker, message) = match by_any_id(cluster, &brokers, &self.topic, id).await? {
-                Ok(found) => found,
-                Err(remark) => {
-                    missing.push(format!("{id}{remark}"));
-                    continue;
-                }
-            };
-            let body_path = save_body(&message, &message.msg_id, out);
-            let shape = Shape { offset_id: true, body: self.format.is_some(), body_path };
-            show(cluster, vec![(broker, message, shape)], out).await?;
+            match by_any_id(cluster, &brokers, &self.topic, id).await? {
+                Ok((broker, message)) => self.handle(cluster, id, broker, message, out).await?,
+                Err(remark) => missing.push(format!("{id}{remark}")),
+            }
         }
         if missing.is_empty() {
             return Ok(());
@@ -255,15 +189,38 @@ impl ById {
         let what = format!("no message of topic {} has the id {}", self.topic, missing.join(" or "));
         Err(NotFound::new(cluster, &brokers, &self.topic, what).await.into())
     }
+
+    async fn handle(
+        &self,
+        cluster: &Cluster,
+        id: &str,
+        broker: Broker,
+        message: Message,
+        out: Out,
+    ) -> anyhow::Result<()> {
+        if let Some(member) = self.receiver.member() {
+            return direct::give(cluster, member, &broker, &message, out).await;
+        }
+        if self.resend {
+            return direct::resend(cluster, id, &message, out).await;
+        }
+        show_one(cluster, broker, message, self.format, out).await
+    }
 }
 
 impl ByUniqueKey {
     pub(super) async fn run(self, cluster: &Cluster, out: Out) -> anyhow::Result<()> {
         let brokers = cluster.brokers_of(&self.topic, self.cluster.as_deref()).await?;
-        let mut messages = by_unique_key(cluster, &brokers, &self.topic, &self.id).await?;
+        let mut messages =
+            by_unique_key(cluster, &brokers, &self.topic, &self.id, self.begin..=self.end).await?;
         if messages.is_empty() {
             let what = format!("no message of topic {} has the unique key {}", self.topic, self.id);
+            let what = format!("{what}{}", time::within(self.begin, self.end));
             return Err(NotFound::new(cluster, &brokers, &self.topic, what).await.into());
+        }
+        if let Some(member) = self.receiver.member() {
+            let (broker, message) = messages.swap_remove(0);
+            return direct::give(cluster, member, &broker, &message, out).await;
         }
         messages.truncate(if self.all { messages.len() } else { 1 });
         let shaped = messages.into_iter().enumerate().map(|(number, (broker, message))| {
@@ -277,7 +234,7 @@ impl ByUniqueKey {
 
 impl ByOffset {
     pub(super) async fn run(self, cluster: &Cluster, out: Out) -> anyhow::Result<()> {
-        let broker = cluster.broker_named(&self.broker).await?;
+        let broker = self.broker(cluster).await?;
         let queue = Queue { broker: broker.clone(), topic: self.topic.clone(), id: self.queue };
         let messages = queue.pull(cluster, TOOLS_GROUP, &Filter::new("*"), self.offset, 1).await?.messages;
         let Some(message) = messages.into_iter().find(|m| m.queue_offset as i64 == self.offset) else {
@@ -287,21 +244,27 @@ impl ByOffset {
             );
             return Err(NotFound::new(cluster, &[broker], &self.topic, what).await.into());
         };
-        let body_path = save_body(&message, &message.msg_id, out);
-        let shape = Shape { offset_id: true, body: self.format.is_some(), body_path };
-        show(cluster, vec![(broker, message, shape)], out).await
+        show_one(cluster, broker, message, self.format, out).await
+    }
+
+    async fn broker(&self, cluster: &Cluster) -> anyhow::Result<Broker> {
+        let Some(route) = &self.route else { return cluster.broker_named(&self.broker).await };
+        let mut brokers = cluster.brokers_of(route, None).await?.into_iter();
+        brokers
+            .find(|broker| broker.name == self.broker)
+            .with_context(|| format!("the route of topic {route} names no broker {}", self.broker))
     }
 }
 
 /// What a search of several brokers came to.
-struct Found {
-    messages: Vec<(Broker, Message)>,
+pub(super) struct Found {
+    pub(super) messages: Vec<(Broker, Message)>,
     /// Brokers that could not be searched.
-    failures: Vec<AskError>,
+    pub(super) failures: Vec<AskError>,
 }
 
 /// A search that left a broker out must not pass for a complete one.
-fn complete(failures: &[AskError]) -> anyhow::Result<()> {
+pub(super) fn complete(failures: &[AskError]) -> anyhow::Result<()> {
     if failures.is_empty() {
         return Ok(());
     }
@@ -309,7 +272,8 @@ fn complete(failures: &[AskError]) -> anyhow::Result<()> {
     Err(anyhow!("the search is not complete, there may be more: {}", causes.join("; ")))
 }
 
-async fn search(cluster: &Cluster, brokers: &[Broker], query: &QueryMessage<'_>) -> Found {
+/// Asks each of the brokers for messages.
+pub(super) async fn search(cluster: &Cluster, brokers: &[Broker], query: &QueryMessage<'_>) -> Found {
     let mut found = Found { messages: Vec::new(), failures: Vec::new() };
     for broker in brokers {
         let fields = query.clone();
@@ -343,12 +307,14 @@ async fn by_unique_key(
     brokers: &[Broker],
     topic: &str,
     id: &str,
+    stored: RangeInclusive<i64>,
 ) -> anyhow::Result<Vec<(Broker, Message)>> {
     let query = QueryMessage {
         topic: topic.into(),
         key: id.into(),
         max_num: 32,
-        end_timestamp: i64::MAX,
+        begin_timestamp: *stored.start(),
+        end_timestamp: *stored.end(),
         unique_key_query: true,
         ..QueryMessage::default()
     };
@@ -372,20 +338,30 @@ async fn by_any_id(
     if let Some((host, offset)) = parse_offset_msg_id(id)
         && let Some(broker) = brokers.iter().find(|broker| broker.addr == host.to_string())
     {
-        let fields = ViewMessage { topic: Some(topic.into()), offset: offset.get() as i64 };
-        let request = Request::with(request::VIEW_MESSAGE_BY_ID, |ext| fields.encode(ext));
-        let answer = cluster.answer(&broker.addr, request).await?;
-        if answer.code == response::SUCCESS {
-            match message::decode(answer.body(), &broker.name)?.into_iter().next() {
-                Some(message) if message.topic == topic => return Ok(Ok((broker.clone(), message))),
-                Some(message) => remark = format!(" (the message there is of topic {})", message.topic),
-                None => {}
-            }
-        } else {
-            remark = format!(" ({} says: {})", broker.name, answer.remark());
+        match view(cluster, broker, topic, offset.get()).await? {
+            Ok(message) if message.topic == topic => return Ok(Ok((broker.clone(), message))),
+            Ok(message) => remark = format!(" (the message there is of topic {})", message.topic),
+            Err(said) => remark = said,
         }
     }
-    Ok(by_unique_key(cluster, brokers, topic, id).await?.into_iter().next().ok_or(remark))
+    let found = by_unique_key(cluster, brokers, topic, id, 0..=i64::MAX).await?;
+    Ok(found.into_iter().next().ok_or(remark))
+}
+
+/// The message at a place in a broker's log, or what the broker says instead.
+pub(super) async fn view(
+    cluster: &Cluster,
+    broker: &Broker,
+    topic: &str,
+    place: u64,
+) -> anyhow::Result<Result<Message, String>> {
+    let fields = ViewMessage { topic: Some(topic.into()), offset: place as i64 };
+    let request = Request::with(request::VIEW_MESSAGE_BY_ID, |ext| fields.encode(ext));
+    let answer = cluster.answer(&broker.addr, request).await?;
+    if answer.code != response::SUCCESS {
+        return Ok(Err(format!(" ({} says: {})", broker.name, answer.remark())));
+    }
+    Ok(message::decode(answer.body(), &broker.name)?.into_iter().next().ok_or_else(String::new))
 }
 
 /// Where the body is saved to; with JSON it is in the output instead. What cannot be saved is said and no error.
@@ -394,6 +370,20 @@ fn save_body(message: &Message, name: &str, out: Out) -> Option<PathBuf> {
         return None;
     }
     message.save_body(name).inspect_err(|error| eprintln!("steadfast: {error:#}")).ok()
+}
+
+/// Shows a message with both of its ids, and its body where an encoding is given.
+async fn show_one(
+    cluster: &Cluster,
+    broker: Broker,
+    mut message: Message,
+    format: Option<Charset>,
+    out: Out,
+) -> anyhow::Result<()> {
+    let body_path = save_body(&message, &message.msg_id, out);
+    message.body.charset = format;
+    let shape = Shape { offset_id: true, body: format.is_some(), body_path };
+    show(cluster, vec![(broker, message, shape)], out).await
 }
 
 async fn show(cluster: &Cluster, messages: Vec<(Broker, Message, Shape)>, out: Out) -> anyhow::Result<()> {

@@ -12,7 +12,7 @@ use steadfast_wire::headers::DeleteSubscriptionGroup;
 
 use super::cluster::{Broker, Cluster, Request};
 use super::output::{Out, java_map};
-use super::place::Place;
+use super::place::{Place, boolean};
 use super::topics::{self, attributes};
 
 /// Create a consumer group, or change its settings
@@ -32,19 +32,19 @@ pub(super) struct Update {
     #[arg(short, long = "groupName", value_name = "GROUP")]
     group: String,
     /// Whether the group may consume at all
-    #[arg(short = 's', long = "consumeEnable", value_name = "BOOL", default_value_t = true,
+    #[arg(short = 's', long = "consumeEnable", value_name = "BOOL", default_value_t = true, value_parser = boolean,
           action = clap::ArgAction::Set)]
     enable: bool,
     /// Whether a group without positions may start at the oldest message
-    #[arg(short = 'm', long = "consumeFromMinEnable", value_name = "BOOL", default_value_t = false,
+    #[arg(short = 'm', long = "consumeFromMinEnable", value_name = "BOOL", default_value_t = false, value_parser = boolean,
           action = clap::ArgAction::Set)]
     from_min: bool,
     /// Whether members may each get all messages
-    #[arg(short = 'd', long = "consumeBroadcastEnable", value_name = "BOOL", default_value_t = false,
+    #[arg(short = 'd', long = "consumeBroadcastEnable", value_name = "BOOL", default_value_t = false, value_parser = boolean,
           action = clap::ArgAction::Set)]
     broadcast: bool,
     /// Whether members get messages in order
-    #[arg(short = 'o', long = "consumeMessageOrderly", value_name = "BOOL", default_value_t = false,
+    #[arg(short = 'o', long = "consumeMessageOrderly", value_name = "BOOL", default_value_t = false, value_parser = boolean,
           action = clap::ArgAction::Set)]
     orderly: bool,
     /// Queues of the group's retry topic
@@ -69,7 +69,7 @@ pub(super) struct Update {
     #[arg(short = 'w', long = "whichBrokerWhenConsumeSlowly", value_name = "ID", default_value_t = 1)]
     slow_broker_id: i64,
     /// Whether members are told when others come or go
-    #[arg(short = 'a', long = "notifyConsumerIdsChanged", value_name = "BOOL", default_value_t = true,
+    #[arg(short = 'a', long = "notifyConsumerIdsChanged", value_name = "BOOL", default_value_t = true, value_parser = boolean,
           action = clap::ArgAction::Set)]
     notify: bool,
     /// Attributes to set and to remove: +a=b,+c=d,-e
@@ -92,7 +92,7 @@ pub(super) struct Delete {
     #[arg(short, long = "groupName", value_name = "GROUP")]
     group: String,
     /// Whether to forget its positions too
-    #[arg(short = 'r', long = "removeOffset", value_name = "BOOL", default_value_t = false,
+    #[arg(short = 'r', long = "removeOffset", value_name = "BOOL", default_value_t = false, value_parser = boolean,
           action = clap::ArgAction::Set)]
     remove_offset: bool,
 }
@@ -231,12 +231,16 @@ impl Delete {
             let request = Request::with(request::DELETE_SUBSCRIPTIONGROUP, |ext| fields.encode(ext));
             cluster.ask(&broker.addr, request).await.with_context(|| done(&brokers[..at]))?;
         }
-        if let Some(name) = &self.place.cluster {
+        if let Some(name) = self.place.whole_cluster() {
             for prefix in [RETRY_PREFIX, DLQ_PREFIX] {
                 topics::delete(cluster, &brokers, name, &format!("{prefix}{group}")).await?;
             }
         }
         let brokers = brokers.into_iter().map(|broker| broker.addr).collect();
-        out.show(&Deleted { group: group.to_owned(), brokers, cluster: self.place.cluster })
+        out.show(&Deleted {
+            group: group.to_owned(),
+            brokers,
+            cluster: self.place.whole_cluster().map(str::to_owned),
+        })
     }
 }

@@ -11,8 +11,8 @@ const INTRO: &str = "\
 
 Printed by `steadfast admin manual`; a test holds this file to it.
 
-`steadfast admin COMMAND` looks into servers and changes them. Commands, options and columns are those of RocketMQ's
-`mqadmin`, so that scripts move over unchanged; it works with any server that speaks RocketMQ's remoting protocol.
+`steadfast admin COMMAND` looks into servers and changes them. Commands, options and columns are those of `mqadmin` of
+RocketMQ 5.5.0, so that scripts move over unchanged; it works with any server that speaks RocketMQ's remoting protocol.
 Under the name `mqadmin` (`ln -s steadfast mqadmin`) the program takes the commands right away, their names in any case.
 
 - `-n` names the name servers, separated by semicolons; without it the environment variable `NAMESRV_ADDR` does, and
@@ -22,6 +22,9 @@ Under the name `mqadmin` (`ln -s steadfast mqadmin`) the program takes the comma
 - `--timeout` is how many seconds to wait for a server's answer, 10 by default.
 - The exit code is 0 when all was done, 1 when something was not found or refused (standard error says why, and where
   was searched), 2 when the command line is wrong.
+- What scripts may notice: mqadmin's exit code is 0 after a failure, too; errors have words of their own; an option that
+  has no effect is said to have none, on standard error; `resetOffsetByTime` refuses `-b`, `-q` and `-o` where mqadmin
+  leaves them out and moves the whole topic. `tests/clients/golden` compares what both print, line by line.
 - `steadfast admin completion bash` (or `zsh`, `fish`) prints a completion script for the shell.
 ";
 

@@ -12,8 +12,8 @@ use serde::Serialize;
 use steadfast_types::message_id::offset_msg_id;
 use steadfast_types::properties::{self, KEYS, TAGS, UNIQ_KEY};
 use steadfast_types::record::{self, Record, StoredMessage};
-use steadfast_types::{limits, sys_flag};
 
+use super::body::MessageBody;
 use super::output::{java_map, or_null};
 use super::time;
 
@@ -50,61 +50,6 @@ pub(super) struct Message {
     pub(super) properties: BTreeMap<String, String>,
     #[serde(flatten)]
     pub(super) body: MessageBody,
-}
-
-/// A body, unpacked if it was compressed.
-#[derive(Debug, Clone)]
-pub(super) struct MessageBody {
-    pub(super) bytes: Vec<u8>,
-    /// Why the bytes are still packed.
-    packed: Option<&'static str>,
-}
-
-/// `body` where it is text, else `bodyHex`.
-impl Serialize for MessageBody {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap;
-        let mut map = serializer.serialize_map(None)?;
-        match std::str::from_utf8(&self.bytes) {
-            Ok(text) => map.serialize_entry("body", text)?,
-            Err(_) => {
-                let hex: String = self.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                map.serialize_entry("bodyHex", &hex)?;
-            }
-        }
-        if let Some(packed) = self.packed {
-            map.serialize_entry("bodyPacked", packed)?;
-        }
-        map.end()
-    }
-}
-
-impl fmt::Display for MessageBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.bytes))
-    }
-}
-
-impl MessageBody {
-    /// Old clients set no compression type; theirs is zlib.
-    fn unpack(stored: &[u8], sys_flag: i32) -> Self {
-        let packed = |why| MessageBody { bytes: stored.to_vec(), packed: Some(why) };
-        if sys_flag & sys_flag::COMPRESSED == 0 {
-            return MessageBody { bytes: stored.to_vec(), packed: None };
-        }
-        match sys_flag & sys_flag::COMPRESSION_TYPE {
-            sys_flag::COMPRESSION_LZ4 => packed("LZ4"),
-            sys_flag::COMPRESSION_ZSTD => packed("ZSTD"),
-            _ => {
-                // A body that grows beyond this is no message any more.
-                let limit = 16 * limits::BODY_LEN;
-                match miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(stored, limit) {
-                    Ok(bytes) => MessageBody { bytes, packed: None },
-                    Err(_) => packed("ZLIB, damaged"),
-                }
-            }
-        }
-    }
 }
 
 /// The messages of an answer's body.

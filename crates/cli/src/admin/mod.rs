@@ -6,13 +6,17 @@
 //! that a server refuses.
 
 mod absence;
+mod body;
 mod brokers;
+mod charset;
 mod cluster;
 mod connections;
 mod cq;
+mod direct;
 mod find;
 mod groups;
 mod jumps;
+mod keys;
 mod manual;
 mod message;
 mod offsets;
@@ -102,7 +106,7 @@ macro_rules! commands {
 }
 
 commands! {
-    QueryMsgByKey(find::ByKey),
+    QueryMsgByKey(keys::ByKey),
     QueryMsgById(find::ById),
     QueryMsgByUniqueKey(find::ByUniqueKey),
     QueryMsgByOffset(find::ByOffset),

@@ -10,6 +10,7 @@ use steadfast_wire::headers::ResetOffset;
 
 use super::cluster::{AskError, Broker, Cluster, Request};
 use super::output::Out;
+use super::place::boolean;
 use super::queue::Queue;
 use super::time;
 
@@ -40,7 +41,7 @@ pub(super) struct ResetByTime {
     #[arg(short = 's', long, value_name = "TIME", allow_hyphen_values = true, value_parser = At::parse)]
     timestamp: At,
     /// Whether a queue may move ahead too, past messages that are not processed
-    #[arg(short, long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    #[arg(short, long, value_name = "BOOL", default_value_t = true, value_parser = boolean, action = clap::ArgAction::Set)]
     force: bool,
     /// With -q: the broker of the queue, by its address
     #[arg(short, long, value_name = "HOST:PORT", requires = "queue")]

@@ -31,6 +31,11 @@ impl Out {
     }
 }
 
+/// Says on standard error what an option does not do here.
+pub(super) fn warn(text: &str) {
+    eprintln!("steadfast: {text}");
+}
+
 /// Whether a command failed because nobody reads its output any more, which is no failure (`... | head`).
 pub(super) fn is_reader_gone(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)

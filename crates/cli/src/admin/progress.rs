@@ -14,7 +14,9 @@ use steadfast_wire::version;
 
 use super::cluster::{Broker, Cluster, Request};
 use super::connections;
-use super::output::Out;
+use super::output::{self, Out};
+use super::place::boolean;
+use super::status;
 use super::time;
 
 /// Show how far consumer groups are, and how much is left
@@ -30,18 +32,23 @@ Columns of one group:
   #Diff             messages that are left
   #Inflight         messages that were pulled and are not processed yet
   #LastTime         when the message before the consumer's offset was stored
+  #Client IP        with -s true: the member that has the queue, N/A if none says so
 Columns of all groups: members that are connected (#Count), the oldest client version among them, whether they push \
 or pull, whether they share the messages (CLUSTERING), messages a second, messages that are left.")]
 pub(super) struct Progress {
     /// Consumer group
     #[arg(short, long = "groupName", value_name = "GROUP")]
     group: Option<String>,
-    /// Only this topic
-    #[arg(short, long = "topicName", value_name = "TOPIC", requires = "group")]
+    /// With -g: only this topic
+    #[arg(short, long = "topicName", value_name = "TOPIC")]
     topic: Option<String>,
     /// With -t: ask all brokers of this cluster, rather than those that the topic's route names
-    #[arg(short, long, value_name = "CLUSTER", requires = "topic")]
+    #[arg(short, long, value_name = "CLUSTER")]
     cluster: Option<String>,
+    /// With -g: whether to show which member has each queue; asks all members
+    #[arg(short = 's', long = "showClientIP", value_name = "BOOL", default_value_t = false, value_parser = boolean,
+          action = clap::ArgAction::Set)]
+    clients: bool,
 }
 
 /// A group, queue by queue.
@@ -53,6 +60,9 @@ struct Queues {
     consume_tps: f64,
     diff_total: i64,
     inflight_total: i64,
+    /// Whether members were asked which queues they have.
+    #[serde(skip)]
+    clients: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,11 +75,15 @@ struct QueueRow {
     progress: OffsetWrapper,
     diff: i64,
     inflight: i64,
+    /// Address in the id of the member that has the queue, if that was asked and one has it.
+    #[serde(rename = "clientIP", skip_serializing_if = "Option::is_none")]
+    client: Option<String>,
 }
 
 impl QueueRow {
-    fn new(queue: MessageQueue, progress: OffsetWrapper) -> Self {
+    fn new(queue: MessageQueue, progress: OffsetWrapper, client: Option<String>) -> Self {
         QueueRow {
+            client,
             topic: queue.topic,
             broker_name: queue.broker_name,
             queue_id: queue.queue_id,
@@ -82,21 +96,25 @@ impl QueueRow {
 
 impl fmt::Display for Queues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // RocketMQ's head has no blank before the last column.
+        let client = if self.clients { format!("{:<20}  ", "#Client IP") } else { String::new() };
         writeln!(
             f,
-            "{:<64}  {:<32}  {:<4}  {:<20}  {:<20}  {:<20} {:<20}#LastTime",
+            "{:<64}  {:<32}  {:<4}  {:<20}  {:<20}  {client}{:<20} {:<20}#LastTime",
             "#Topic", "#Broker Name", "#QID", "#Broker Offset", "#Consumer Offset", "#Diff", "#Inflight"
         )?;
         for row in &self.queues {
-            let QueueRow { topic, broker_name, queue_id, progress, diff, inflight } = row;
+            let QueueRow { topic, broker_name, queue_id, progress, diff, inflight, client } = row;
             let (broker, consumer) = (progress.broker_offset, progress.consumer_offset);
+            let client = client.as_deref().unwrap_or("N/A");
+            let client = if self.clients { format!("{client:<20} ") } else { String::new() };
             let last = match progress.last_timestamp {
                 0 => "N/A".to_owned(),
                 time => time::human_seconds(time),
             };
             writeln!(
                 f,
-                "{topic:<64.64}  {broker_name:<32.32}  {queue_id:<4}  {broker:<20}  {consumer:<20}  {diff:<20} \
+                "{topic:<64.64}  {broker_name:<32.32}  {queue_id:<4}  {broker:<20}  {consumer:<20}  {client}{diff:<20} \
                  {inflight:<20} {last}"
             )?;
         }
@@ -193,14 +211,24 @@ impl Progress {
     pub(super) async fn run(self, cluster: &Cluster, out: Out) -> anyhow::Result<()> {
         match &self.group {
             Some(group) => out.show(&self.queues(cluster, group.trim()).await?),
-            None => out.show(&groups(cluster).await?),
+            None => {
+                if self.topic.is_some() || self.cluster.is_some() || self.clients {
+                    output::warn("-t, -c and -s have no effect without -g: all groups are shown");
+                }
+                out.show(&groups(cluster).await?)
+            }
         }
     }
 
     async fn queues(&self, cluster: &Cluster, group: &str) -> anyhow::Result<Queues> {
         let brokers = match &self.topic {
             Some(topic) => cluster.brokers_of(topic, self.cluster.as_deref()).await?,
-            None => cluster.brokers().await?,
+            None => {
+                if self.cluster.is_some() {
+                    output::warn("-c has no effect without -t: all brokers are asked");
+                }
+                cluster.brokers().await?
+            }
         };
         let positions = Positions::of(cluster, &brokers, group, self.topic.as_deref()).await?;
         if positions.queues.is_empty() {
@@ -213,14 +241,52 @@ impl Progress {
             );
         }
         let (diff_total, inflight_total) = (positions.diff(), positions.inflight());
-        let mut queues: Vec<_> =
-            positions.queues.into_iter().map(|(queue, progress)| QueueRow::new(queue, progress)).collect();
+        let mut clients = if self.clients {
+            clients(cluster, &cluster.brokers().await?, group).await?
+        } else {
+            BTreeMap::new()
+        };
+        let queues = positions.queues.into_iter();
+        let mut queues: Vec<_> = queues
+            .map(|(queue, progress)| {
+                let client = clients.remove(&queue);
+                QueueRow::new(queue, progress, client)
+            })
+            .collect();
         queues.sort_by(|a, b| {
             let key = |row: &QueueRow| (row.topic.clone(), row.broker_name.clone(), row.queue_id);
             key(a).cmp(&key(b))
         });
-        Ok(Queues { group: group.to_owned(), queues, consume_tps: positions.tps, diff_total, inflight_total })
+        Ok(Queues {
+            group: group.to_owned(),
+            queues,
+            consume_tps: positions.tps,
+            diff_total,
+            inflight_total,
+            clients: self.clients,
+        })
     }
+}
+
+/// Which member has each queue, as the members say: the address at the beginning of its id.
+async fn clients(
+    cluster: &Cluster,
+    brokers: &[Broker],
+    group: &str,
+) -> anyhow::Result<BTreeMap<MessageQueue, String>> {
+    let mut clients = BTreeMap::new();
+    let members = connections::members(cluster, brokers, group).await?;
+    for member in members.into_iter().flat_map(|members| members.connection_set) {
+        let id = &member.client_id;
+        match status::running(cluster, brokers, group, id, false).await {
+            Ok(info) => {
+                let address = id.split('@').next().unwrap_or(id);
+                clients.extend(info.mq_table.0.into_keys().map(|queue| (queue, address.to_owned())));
+            }
+            Err(error) => output::warn(&format!("which queues {id} has is not known: {error}")),
+        }
+    }
+    Ok(clients)
 }
 
 /// Every group that has a retry topic, as each has that ever was connected.

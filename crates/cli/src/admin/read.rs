@@ -7,10 +7,11 @@ use anyhow::{bail, ensure};
 use clap::Args;
 use serde::Serialize;
 
+use super::charset::Charset;
 use super::cluster::Cluster;
-use super::find::utf8;
 use super::message::Message;
 use super::output::Out;
+use super::place::boolean;
 use super::queue::{Filter, Pulled, Queue, Status, TOOLS_GROUP};
 use super::time;
 
@@ -28,16 +29,16 @@ pub(super) struct PrintMsg {
     /// Topic
     #[arg(short, long)]
     topic: String,
-    /// Encoding of bodies; UTF-8 is the one that is read
-    #[arg(short, long = "charsetName", value_name = "CHARSET", value_parser = utf8)]
-    charset: Option<String>,
+    /// Encoding of bodies: UTF-8 if none is given, GBK, ...
+    #[arg(short, long = "charsetName", value_name = "CHARSET", value_parser = Charset::parse)]
+    charset: Option<Charset>,
     /// Only messages with these tags: paid, or 'paid || refunded'
     #[arg(short = 's', long = "subExpression", value_name = "TAGS", default_value = "*")]
     tags: String,
     #[command(flatten)]
     period: Period,
     /// Whether to print bodies
-    #[arg(short = 'd', long = "printBody", value_name = "BOOL", default_value_t = true,
+    #[arg(short = 'd', long = "printBody", value_name = "BOOL", default_value_t = true, value_parser = boolean,
           action = clap::ArgAction::Set)]
     body: bool,
     /// Read where this topic lies (for RocketMQ's light queues)
@@ -61,24 +62,24 @@ pub(super) struct PrintMsgByQueue {
     /// Queue
     #[arg(short = 'i', long = "queueId", value_name = "QUEUE")]
     queue: i32,
-    /// Encoding of bodies; UTF-8 is the one that is read
-    #[arg(short, long = "charsetName", value_name = "CHARSET", value_parser = utf8)]
-    charset: Option<String>,
+    /// Encoding of bodies: UTF-8 if none is given, GBK, ...
+    #[arg(short, long = "charsetName", value_name = "CHARSET", value_parser = Charset::parse)]
+    charset: Option<Charset>,
     /// Only messages with these tags: paid, or 'paid || refunded'
     #[arg(short = 's', long = "subExpression", value_name = "TAGS", default_value = "*")]
     tags: String,
     #[command(flatten)]
     period: Period,
     /// Whether to print messages
-    #[arg(short = 'p', long = "printMsg", value_name = "BOOL", default_value_t = false,
+    #[arg(short = 'p', long = "printMsg", alias = "print msg", value_name = "BOOL", default_value_t = false, value_parser = boolean,
           action = clap::ArgAction::Set)]
     print: bool,
     /// Whether to print bodies
-    #[arg(short = 'd', long = "printBody", value_name = "BOOL", default_value_t = false,
+    #[arg(short = 'd', long = "printBody", value_name = "BOOL", default_value_t = false, value_parser = boolean,
           action = clap::ArgAction::Set)]
     body: bool,
     /// Whether to count the messages of each tag
-    #[arg(short = 'f', long = "calculate", value_name = "BOOL", default_value_t = false,
+    #[arg(short = 'f', long = "calculate", value_name = "BOOL", default_value_t = false, value_parser = boolean,
           action = clap::ArgAction::Set)]
     count: bool,
 }
@@ -131,7 +132,7 @@ struct Period {
 }
 
 /// The offsets of a queue from one time to another: first, and behind the last.
-async fn range(
+pub(super) async fn range(
     cluster: &Cluster,
     queue: &Queue,
     begin: Option<i64>,
@@ -146,6 +147,13 @@ async fn range(
         None => queue.max(cluster).await?,
     };
     Ok((min, max))
+}
+
+/// How bodies are printed.
+#[derive(Debug, Clone, Copy)]
+struct Bodies {
+    shown: bool,
+    charset: Option<Charset>,
 }
 
 /// A message on a line of its own.
@@ -172,7 +180,7 @@ fn say(out: Out, text: impl fmt::Display) -> anyhow::Result<()> {
 
 impl PrintMsg {
     pub(super) async fn run(self, cluster: &Cluster, out: Out) -> anyhow::Result<()> {
-        let filter = Filter::new(&self.tags);
+        let (filter, bodies) = (Filter::new(&self.tags), Bodies { shown: self.body, charset: self.charset });
         let queues = Queue::all(cluster, &self.topic, self.lmq.as_deref().unwrap_or(&self.topic)).await?;
         for queue in queues {
             let (min, max) = range(cluster, &queue, self.period.begin, self.period.end).await?;
@@ -182,7 +190,7 @@ impl PrintMsg {
                 let pulled = queue.pull(cluster, TOOLS_GROUP, &filter, next, max - next).await?;
                 next = advance(&queue, next, &pulled)?;
                 match pulled.status {
-                    Status::Found => show(pulled.messages, max, self.body, out)?,
+                    Status::Found => show(pulled.messages, max, bodies, out)?,
                     Status::NoMatchedMsg => {
                         say(
                             out,
@@ -202,7 +210,7 @@ impl PrintMsg {
 }
 
 /// Where to go on; a server that sends the reader nowhere would be asked for ever.
-fn advance(queue: &Queue, from: i64, pulled: &Pulled) -> anyhow::Result<i64> {
+pub(super) fn advance(queue: &Queue, from: i64, pulled: &Pulled) -> anyhow::Result<i64> {
     let stuck = matches!(pulled.status, Status::Found | Status::NoMatchedMsg) && pulled.next <= from;
     ensure!(
         !stuck,
@@ -218,9 +226,12 @@ fn finished(queue: &Queue, status: Status, next: i64) -> String {
 }
 
 /// Prints the messages before the offset `end`.
-fn show(messages: Vec<Message>, end: i64, body: bool, out: Out) -> anyhow::Result<()> {
+fn show(messages: Vec<Message>, end: i64, body: Bodies, out: Out) -> anyhow::Result<()> {
     let wanted = messages.into_iter().filter(|message| (message.queue_offset as i64) < end);
-    wanted.into_iter().try_for_each(|message| out.show(&Line { message, body }))
+    wanted.into_iter().try_for_each(|mut message| {
+        message.body.charset = body.charset;
+        out.show(&Line { message, body: body.shown })
+    })
 }
 
 /// How many messages have a tag.
@@ -253,7 +264,7 @@ impl PrintMsgByQueue {
                 *tags.entry(tag.clone()).or_default() += 1;
             }
             if self.print {
-                show(pulled.messages, max, self.body, out)?;
+                show(pulled.messages, max, Bodies { shown: self.body, charset: self.charset }, out)?;
             }
         }
         let mut counts: Vec<_> = tags.into_iter().map(|(tag, count)| TagCount { tag, count }).collect();
@@ -331,7 +342,7 @@ impl ConsumeMessage {
                     say(out, "Consume ok")?;
                     consumed +=
                         pulled.messages.iter().filter(|m| (m.queue_offset as i64) < last).count() as i64;
-                    show(pulled.messages, last, true, out)?;
+                    show(pulled.messages, last, Bodies { shown: true, charset: None }, out)?;
                 }
                 Status::NoMatchedMsg => {
                     say(

@@ -15,7 +15,8 @@ use steadfast_wire::code::{request, response};
 use steadfast_wire::headers::{SendMessage as SendHeader, SendMessageResponse};
 
 use super::cluster::{self, AskError, Broker, Cluster, Request};
-use super::output::Out;
+use super::output::{self, Out};
+use super::place::boolean;
 use super::time;
 use super::topics::has_code;
 
@@ -51,8 +52,8 @@ pub(super) struct SendMessage {
     /// Queue to send to
     #[arg(short = 'i', long, value_name = "QUEUE", requires = "broker")]
     qid: Option<i32>,
-    /// Whether to record a trace of the send; not done by this tool
-    #[arg(short = 'm', long = "msgTraceEnable", value_name = "BOOL", default_value_t = false,
+    /// Whether to record a trace of the send; accepted for RocketMQ's scripts, this tool records none
+    #[arg(short = 'm', long = "msgTraceEnable", value_name = "BOOL", default_value_t = false, value_parser = boolean,
           action = clap::ArgAction::Set)]
     trace: bool,
 }
@@ -61,12 +62,12 @@ pub(super) struct SendMessage {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Sent {
-    broker_name: String,
-    queue_id: i32,
-    queue_offset: i64,
-    send_status: &'static str,
-    msg_id: String,
-    offset_msg_id: String,
+    pub(super) broker_name: String,
+    pub(super) queue_id: i32,
+    pub(super) queue_offset: i64,
+    pub(super) send_status: &'static str,
+    pub(super) msg_id: String,
+    pub(super) offset_msg_id: String,
 }
 
 impl fmt::Display for Sent {
@@ -88,7 +89,11 @@ pub(super) struct Draft<'a> {
 
 impl SendMessage {
     pub(super) async fn run(self, cluster: &Cluster, out: Out) -> anyhow::Result<()> {
-        ensure!(!self.trace, "this tool records no traces; leave -m out");
+        if self.trace {
+            output::warn(
+                "-m has no effect: this tool records no trace; look for the message by its #MsgId instead",
+            );
+        }
         let mut properties = Vec::new();
         properties.extend(self.key.as_deref().map(|keys| (KEYS, keys.trim())));
         properties.extend(self.tags.as_deref().map(|tags| (TAGS, tags.trim())));

@@ -28,6 +28,15 @@ pub(super) fn human_seconds(millis: i64) -> String {
     local(millis).map_or_else(|| millis.to_string(), |at| seconds_of(&at))
 }
 
+/// What a search says of its bounds; nothing if it had none.
+pub(super) fn within(begin: i64, end: i64) -> String {
+    match (begin, end) {
+        (0, i64::MAX) => String::new(),
+        (begin, i64::MAX) => format!(" and was stored at or after {}", human(begin)),
+        (begin, end) => format!(" and was stored between {} and {}", human(begin), human(end)),
+    }
+}
+
 /// `20261123093000123`.
 pub(super) fn compact(millis: i64) -> String {
     human(millis).chars().filter(char::is_ascii_digit).collect()

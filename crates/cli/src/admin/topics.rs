@@ -12,7 +12,7 @@ use steadfast_wire::headers::{CreateTopic, DeleteTopic, GetKvConfig, GetKvConfig
 
 use super::cluster::{self, AskError, Broker, Cluster, Request};
 use super::output::{Out, java_map};
-use super::place::Place;
+use super::place::{Place, boolean};
 
 /// Where the name servers keep which topics are ordered.
 const ORDER_TOPIC_CONFIG: &str = "ORDER_TOPIC_CONFIG";
@@ -42,13 +42,13 @@ pub(super) struct UpdateTopic {
     #[arg(short, long, value_name = "PERM", default_value_t = 6)]
     perm: i32,
     /// Whether the number of queues must look the same while a broker is away
-    #[arg(short, long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set)]
+    #[arg(short, long, value_name = "BOOL", default_value_t = false, value_parser = boolean, action = clap::ArgAction::Set)]
     order: bool,
     /// Whether it is a topic of a unit
-    #[arg(short, long, value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set)]
+    #[arg(short, long, value_name = "BOOL", default_value_t = false, value_parser = boolean, action = clap::ArgAction::Set)]
     unit: bool,
     /// Whether units subscribe to it
-    #[arg(short = 's', long = "hasUnitSub", value_name = "BOOL", default_value_t = false,
+    #[arg(short = 's', long = "hasUnitSub", value_name = "BOOL", default_value_t = false, value_parser = boolean,
           action = clap::ArgAction::Set)]
     unit_sub: bool,
     /// Attributes to set and to remove: +a=b,+c=d,-e
@@ -143,7 +143,7 @@ impl UpdateTopic {
             brokers: brokers.into_iter().map(|broker| broker.addr).collect(),
             topic_config,
             order_conf,
-            whole_cluster: self.place.cluster.is_some(),
+            whole_cluster: self.place.whole_cluster().is_some(),
         })
     }
 
@@ -151,7 +151,7 @@ impl UpdateTopic {
     async fn set_order(&self, cluster: &Cluster, brokers: &[Broker]) -> anyhow::Result<String> {
         let info = cluster.info().await?;
         let mut queues: BTreeMap<String, String> = BTreeMap::new();
-        if self.place.cluster.is_none() {
+        if self.place.whole_cluster().is_none() {
             // Other brokers keep what they have.
             queues.extend(order_of(cluster, &self.topic).await?);
         }

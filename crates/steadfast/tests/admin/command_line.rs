@@ -115,6 +115,98 @@ fn options_in_the_style_of_rocketmq_are_understood() {
     assert!(made.ok().contains("topicName=TOPIC"));
 }
 
+/// Commands and options of RocketMQ 5.5.0's mqadmin, as `mqadmin help COMMAND` tells them: short and long name. (The long
+/// name of printMsgByQueue's -p has a blank there.)
+const MQADMIN: &[(&str, &str)] = &[
+    (
+        "queryMsgByKey",
+        "b,beginTimestamp c,cluster e,endTimestamp k,msgKey l,lastKey m,maxNum p,keyType t,topic",
+    ),
+    (
+        "queryMsgById",
+        "c,cluster d,clientId f,bodyFormat g,consumerGroup i,msgId s,sendMessage t,topic u,unitName",
+    ),
+    (
+        "queryMsgByUniqueKey",
+        "a,showAll c,cluster d,clientId e,endTime g,consumerGroup i,msgId s,startTime t,topic",
+    ),
+    ("queryMsgByOffset", "b,brokerName f,bodyFormat i,queueId o,offset r,routeTopic t,topic"),
+    (
+        "updateTopic",
+        "a,attributes b,brokerAddr c,clusterName o,order p,perm r,readQueueNums s,hasUnitSub t,topic u,unit w,writeQueueNums",
+    ),
+    ("deleteTopic", "c,clusterName t,topic"),
+    ("topicList", "c,clusterModel"),
+    ("topicRoute", "l,list t,topic"),
+    ("topicStatus", "c,cluster t,topic"),
+    ("topicClusterList", "t,topic"),
+    ("clusterList", "c,clusterName i,interval m,moreStats"),
+    ("brokerStatus", "b,brokerAddr c,clusterName"),
+    ("getBrokerConfig", "b,brokerAddr c,clusterName"),
+    ("updateBrokerConfig", "a,updateAllBroker b,brokerAddr c,clusterName k,key v,value"),
+    ("consumerProgress", "c,cluster g,groupName s,showClientIP t,topicName"),
+    ("consumerStatus", "b,brokerAddr g,consumerGroup i,clientId s,jstack"),
+    ("producerConnection", "g,producerGroup t,topic"),
+    ("consumerConnection", "b,brokerAddr g,consumerGroup"),
+    (
+        "updateSubGroup",
+        "a,notifyConsumerIdsChanged attributes b,brokerAddr c,clusterName d,consumeBroadcastEnable g,groupName i,brokerId m,consumeFromMinEnable o,consumeMessageOrderly p,groupRetryPolicy q,retryQueueNums r,retryMaxTimes s,consumeEnable w,whichBrokerWhenConsumeSlowly",
+    ),
+    ("deleteSubGroup", "b,brokerAddr c,clusterName g,groupName r,removeOffset"),
+    ("resetOffsetByTime", "b,broker c,cluster f,force g,group o,offset q,queue s,timestamp t,topic"),
+    ("sendMessage", "b,broker c,tags i,qid k,key m,msgTraceEnable p,body t,topic"),
+    (
+        "consumeMessage",
+        "b,brokerName c,MessageNumber e,endTimestamp g,consumerGroup i,queueId o,offset s,beginTimestamp t,topic",
+    ),
+    (
+        "printMsg",
+        "b,beginTimestamp c,charsetName d,printBody e,endTimestamp l,lmqParentTopic s,subExpression t,topic",
+    ),
+    (
+        "printMsgByQueue",
+        "a,brokerName b,beginTimestamp c,charsetName d,printBody e,endTimestamp f,calculate i,queueId p,printMsg s,subExpression t,topic",
+    ),
+    ("queryCq", "b,broker c,count g,consumer i,index q,queue t,topic"),
+];
+
+#[test]
+fn every_option_of_mqadmin_is_taken() {
+    for (command, options) in MQADMIN {
+        let help = steadfast(&["admin", command, "--help"]).ok();
+        let lines: Vec<&str> = help.lines().map(str::trim_start).collect();
+        for option in options.split(' ') {
+            let head = match option.split_once(',') {
+                Some((short, long)) => format!("-{short}, --{long}"),
+                None => format!("--{option}"),
+            };
+            let taken = |line: &&str| {
+                line.strip_prefix(&head).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+            };
+            assert!(lines.iter().any(taken), "{command} {head}: {help}");
+        }
+    }
+}
+
+/// mqadmin takes true and false in any case, and of a broker and a cluster the broker.
+#[test]
+fn values_are_read_as_mqadmin_reads_them() {
+    let world = World::start(&[]);
+    let broker = world.broker();
+    let both = ["-b", &broker, "-c", "nowhere"];
+    let made = world.admin("updateTopic", &[&both[..], &["-t", "SCANRECORD", "-o", "FALSE"]].concat()).ok();
+    assert!(made.contains("order=false"), "{made}");
+    world.admin("updateSubGroup", &[&both[..], &["-g", "coupons", "-s", "True"]].concat()).ok();
+    world
+        .admin("updateBrokerConfig", &[&both[..], &["-k", "autoCreateTopicEnable", "-v", "false"]].concat())
+        .ok();
+    let deleted = world.masked("deleteSubGroup", &[&both[..], &["-g", "coupons", "-r", "TRUE"]].concat());
+    assert_eq!(deleted, "delete subscription group [coupons] from broker [{broker}] success.\n");
+    let wrong = world.admin("updateSubGroup", &["-b", &broker, "-g", "coupons", "-s", "yes"]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("it must be true or false"), "{}", wrong.stderr);
+}
+
 #[test]
 fn shells_complete_commands() {
     for shell in ["bash", "zsh", "fish"] {

@@ -198,18 +198,95 @@ fn a_message_is_shown_by_its_place() {
     assert!(refused.contains("no broker is called x; the name server knows: broker-a"), "{refused}");
 }
 
-/// Java clients pack bodies of more than 4 KiB with zlib.
+/// As mqadmin does: a copy with the same unique key, to wherever the topic's queues are.
 #[test]
-fn a_packed_body_is_unpacked() {
-    // `zlib.compress(b"a" * 40)`
-    const PACKED: &[u8] = &[120, 156, 75, 76, 36, 14, 0, 0, 54, 235, 15, 41];
+fn a_message_is_sent_once_more() {
+    let (world, offset_id) = world();
+    let again = |id: &str| world.admin("queryMsgById", &["-t", "SCANRECORD", "-i", id, "-s", "true"]);
+    let text = again(&offset_id).ok();
+    let head =
+        format!("prepare resend msg. originalMsgId={offset_id}SendResult [sendStatus=SEND_OK, msgId={ID}, ");
+    assert!(text.starts_with(&head), "{text}");
+    assert!(
+        text.contains("messageQueue=MessageQueue [topic=SCANRECORD, brokerName=broker-a, queueId="),
+        "{text}"
+    );
+    let all = world.admin("queryMsgByUniqueKey", &["-t", "SCANRECORD", "-i", ID, "-a", "--json"]).json();
+    let copies = all["messages"].as_array().expect("messages");
+    assert_eq!(copies.len(), 2, "{all}");
+    for copy in copies {
+        assert_eq!(
+            (&copy["body"], &copy["tags"], &copy["keys"]),
+            (&json!("red packet"), &json!("paid"), &json!("orderId"))
+        );
+    }
+    let properties = |copy: &Value| copy["properties"].as_object().expect("properties").clone();
+    let (mut first, again) = (properties(&copies[0]), properties(&copies[1]));
+    // Every send of the tool says that it waits for the answer.
+    first.insert("WAIT".to_owned(), json!("true"));
+    assert_eq!(first, again);
+
+    let shown = world.admin("queryMsgById", &["-t", "SCANRECORD", "-i", ID, "-s", "false", "-u", "unit"]);
+    assert_eq!(shown.code, 0);
+    assert!(shown.stdout.starts_with("OffsetID:"), "{}", shown.stdout);
+    assert!(shown.stderr.contains("-u has no effect"), "{}", shown.stderr);
+}
+
+#[test]
+fn a_search_by_unique_key_can_be_bounded_in_time() {
     let (world, _) = world();
-    world.send(Sent { properties: "KEYS=packed", sys_flag: 1, body: PACKED, ..PAID });
-    world.send(Sent { properties: "KEYS=lz4", sys_flag: 0x101, body: &[255, 0], ..PAID });
-    let body = |key, field: &str| {
-        let found = world.admin("queryMsgByKey", &["-t", "SCANRECORD", "-k", key, "--json"]).json();
-        found["messages"][0][field].clone()
+    let search =
+        |args: &[&str]| world.admin("queryMsgByUniqueKey", &[&["-t", "SCANRECORD", "-i", ID], args].concat());
+    search(&["-s", "1700000000000", "-e", "now"]).ok();
+    let refused = search(&["-s", "0", "-e", "1700000000000"]).refused();
+    assert!(refused.contains(&format!("has the unique key {ID} and was stored between ")), "{refused}");
+    let refused = search(&["-s", "9000000000000"]).refused();
+    assert!(refused.contains(" and was stored at or after "), "{refused}");
+}
+
+#[test]
+fn a_place_is_found_by_the_route_of_another_topic() {
+    let (world, _) = world();
+    world.admin("updateTopic", &["-c", "DefaultCluster", "-t", "PARENT", "-r", "1", "-w", "1"]).ok();
+    let by_route = |route| {
+        let place = ["-t", "SCANRECORD", "-b", "broker-a", "-i", "2", "-o", "0", "-r", route];
+        world.admin("queryMsgByOffset", &place)
     };
-    assert_eq!(body("packed", "body"), "a".repeat(40));
-    assert_eq!((body("lz4", "bodyHex"), body("lz4", "bodyPacked")), (json!("ff00"), json!("LZ4")));
+    assert!(by_route("PARENT").ok().starts_with("OffsetID:"));
+    assert!(by_route("NONE").refused().contains("CODE: 17 (TOPIC_NOT_EXIST)"));
+}
+
+/// The #IndexKey of each row.
+fn index_keys(text: &str) -> Vec<&str> {
+    text.lines().skip(1).map(|row| row.split_whitespace().nth(3).unwrap_or_default()).collect()
+}
+
+#[test]
+fn a_search_goes_on_where_a_page_ended() {
+    let (world, _) = world();
+    for queue in [0, 1, 3] {
+        world.send(Sent { queue, properties: "KEYS=orderId TAGS=paid", ..PAID });
+        world.send(Sent { queue, properties: "KEYS=orderId TAGS=refunded", ..PAID });
+    }
+    let page = |args: &[&str]| world.admin("queryMsgByKey", &[&["-t", "SCANRECORD"], args].concat());
+    for (kind, key, count) in [("K", "orderId", 7), ("T", "paid", 4)] {
+        let search = ["-k", key, "-p", kind];
+        let all = page(&search).ok();
+        let all = index_keys(&all);
+        assert_eq!(all.len(), count, "{all:?}");
+        let mut paged: Vec<String> = Vec::new();
+        while paged.len() < count {
+            let last = paged.last().cloned().unwrap_or_default();
+            let goes_on: &[&str] = if last.is_empty() { &[] } else { &["-l", &last] };
+            let rows = page(&[&search[..], &["-m", "2"], goes_on].concat()).ok();
+            paged.extend(index_keys(&rows).into_iter().map(str::to_owned));
+        }
+        assert_eq!(paged, all);
+        assert!(all[0].contains(&format!("@SCANRECORD@{kind}@{key}@")), "{}", all[0]);
+        let refused = page(&[&search[..], &["-l", all[count - 1]]].concat()).refused();
+        assert!(refused.contains("no further message of topic SCANRECORD has the "), "{refused}");
+    }
+    assert!(page(&["-k", "orderId", "-l", "soon"]).refused().contains("-l soon is not an #IndexKey"));
+    assert!(page(&["-k", "nothing", "-p", "T"]).refused().contains("has the tag \"nothing\""));
+    assert_eq!(page(&["-k", "orderId", "-p", "X"]).code, 2);
 }

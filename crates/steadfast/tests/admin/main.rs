@@ -9,6 +9,7 @@ mod client;
 mod process;
 mod tool;
 
+mod bodies;
 mod brokers;
 mod command_line;
 mod find;

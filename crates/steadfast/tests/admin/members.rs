@@ -12,7 +12,7 @@ use crate::groups::world;
 use crate::tool::{Output, World};
 
 /// What a member answers: one that got stuck in queue 0.
-fn running_info() -> Vec<u8> {
+pub(crate) fn running_info() -> Vec<u8> {
     json!({
         "properties": {"PROP_CONSUME_TYPE": "CONSUME_PASSIVELY", "PROP_CONSUMEORDERLY": "false"},
         "subscriptionSet": [{"topic": "SCANRECORD", "subString": "*", "classFilterMode": false}],
@@ -34,18 +34,30 @@ fn running_info() -> Vec<u8> {
     .into_bytes()
 }
 
-/// Runs `consumerStatus` while the member answers; returns what the member was asked, too.
+/// Runs a command while the member answers; returns the fields of what the member was asked, too.
+pub(crate) fn answering(
+    member: &mut Client,
+    answers: &[(i32, &[u8])],
+    command: impl FnOnce() -> Output,
+) -> (Output, Vec<ExtFields<'static>>) {
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| answers.iter().map(|(code, body)| member.respond(*code, body)).collect());
+        let output = command();
+        (output, asked.join().expect("the member was asked"))
+    })
+}
+
+/// Runs `consumerStatus` while the member answers.
 fn status(
     world: &World,
     member: &mut Client,
     directory: &Path,
     args: &[&str],
 ) -> (Output, ExtFields<'static>) {
-    std::thread::scope(|scope| {
-        let asked = scope.spawn(|| member.respond(request::GET_CONSUMER_RUNNING_INFO, &running_info()));
-        let output = world.admin_in(directory, "consumerStatus", &[&["-g", "coupons"], args].concat());
-        (output, asked.join().expect("the member was asked"))
-    })
+    let info = running_info();
+    let command = || world.admin_in(directory, "consumerStatus", &[&["-g", "coupons"], args].concat());
+    let (output, mut asked) = answering(member, &[(request::GET_CONSUMER_RUNNING_INFO, &info)], command);
+    (output, asked.remove(0))
 }
 
 #[test]
@@ -140,4 +152,74 @@ fn producers_that_are_connected_are_shown() {
     let refused = world.admin("producerConnection", &["-g", "nobody", "-t", "SCANRECORD"]).refused();
     assert!(refused.contains("not found: group nobody has no connected producer: "), "{refused}");
     assert!(refused.contains(&world.broker()), "which broker was asked: {refused}");
+}
+
+#[test]
+fn progress_tells_which_member_has_a_queue() {
+    let (world, mut member) = world();
+    let info = running_info();
+    let answers = [(request::GET_CONSUMER_RUNNING_INFO, info.as_slice())];
+    let progress = |member: &mut Client, args: &[&str]| {
+        let command = || world.admin("consumerProgress", &[&["-g", "coupons", "-s", "True"], args].concat());
+        answering(member, &answers, command).0
+    };
+    let text = progress(&mut member, &[]).ok();
+    let columns =
+        ["#Topic", "#Broker Name", "#QID", "#Broker Offset", "#Consumer Offset", "#Client IP", "#Diff"];
+    let head: Vec<&str> = text.lines().next().unwrap_or_default().split("  ").map(str::trim).collect();
+    let head: Vec<&str> = head.into_iter().filter(|column| !column.is_empty()).take(columns.len()).collect();
+    assert_eq!(head, columns, "{text}");
+    let row: Vec<&str> = text.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+    assert_eq!(row[..7], ["SCANRECORD", "broker-a", "0", "3", "1", "10.0.0.7", "2"], "{text}");
+    let json = progress(&mut member, &["--json"]).json();
+    assert_eq!(json["queues"][0]["clientIP"], "10.0.0.7", "{json}");
+    for (args, what) in [
+        (&["-t", "SCANRECORD"][..], "-t, -c and -s have no effect without -g"),
+        (&["-g", "coupons", "-c", "DefaultCluster"], "-c has no effect without -t"),
+    ] {
+        let output = world.admin("consumerProgress", args);
+        assert_eq!(output.code, 0);
+        assert!(
+            output.stdout.contains("coupons") || output.stdout.contains("SCANRECORD"),
+            "{}",
+            output.stdout
+        );
+        assert!(output.stderr.contains(what), "{}", output.stderr);
+    }
+    drop(member);
+    crate::process::until("the member is gone", || {
+        let text = world.admin("consumerProgress", &["-g", "coupons", "-s", "true"]).ok();
+        text.lines().nth(1).is_some_and(|row| row.split_whitespace().nth(5) == Some("N/A"))
+    });
+}
+
+#[test]
+fn a_message_is_given_to_a_member() {
+    let (world, mut member) = world();
+    let found = world.admin("queryMsgByKey", &["-t", "SCANRECORD", "-k", "two", "--json"]).json();
+    let text = |field: &str| found["messages"][0][field].as_str().expect("text").to_owned();
+    let (id, offset_id) = (text("msgId"), text("offsetMsgId"));
+    let info = running_info();
+    let result = br#"{"order":false,"autoCommit":true,"consumeResult":"CR_SUCCESS","spentTimeMills":3}"#;
+    let answers =
+        [(request::GET_CONSUMER_RUNNING_INFO, info.as_slice()), (request::CONSUME_MESSAGE_DIRECTLY, result)];
+    let to_member = ["-t", "SCANRECORD", "-i", &id, "-g", "coupons", "-d", "10.0.0.7@1"];
+    for command in ["queryMsgById", "queryMsgByUniqueKey"] {
+        let (output, asked) = answering(&mut member, &answers, || world.admin(command, &to_member));
+        assert_eq!(
+            output.ok(),
+            "ConsumeMessageDirectlyResult [order=false, autoCommit=true, consumeResult=CR_SUCCESS, remark=null, \
+             spentTimeMills=3]\n"
+        );
+        assert_eq!(asked[1].get("msgId"), Some(&*offset_id), "{command}");
+    }
+
+    let pulls = br#"{"properties":{"PROP_CONSUME_TYPE":"CONSUME_ACTIVELY"}}"#;
+    let answers = [(request::GET_CONSUMER_RUNNING_INFO, &pulls[..])];
+    let (output, _) = answering(&mut member, &answers, || world.admin("queryMsgById", &to_member));
+    assert!(output.refused().contains("10.0.0.7@1 is not a push consumer"));
+    let shown = world.admin("queryMsgById", &to_member[..6]);
+    assert_eq!(shown.code, 0);
+    assert!(shown.stdout.starts_with("OffsetID:"), "a group alone names no member: {}", shown.stdout);
+    assert!(shown.stderr.contains("-g and -d have no effect without each other"), "{}", shown.stderr);
 }

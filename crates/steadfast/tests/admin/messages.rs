@@ -35,6 +35,15 @@ fn what_is_sent_is_found() {
 }
 
 #[test]
+fn a_trace_that_is_asked_for_is_said_to_be_none() {
+    let world = world();
+    let output = send(&world, "traced", &["-m", "true"]);
+    assert_eq!(output.code, 0);
+    assert!(output.stderr.contains("-m has no effect: this tool records no trace"), "{}", output.stderr);
+    send(&world, "untraced", &["-m", "False"]).ok();
+}
+
+#[test]
 fn a_topic_is_created_by_its_first_message_where_the_broker_allows_that() {
     let world = World::start(&[]);
     world.admin("sendMessage", &["-t", "NEW", "-p", "first"]).ok();

@@ -1,4 +1,5 @@
-//! What a consumer says of itself: response to GET_CONSUMER_RUNNING_INFO (307).
+//! What consumers say when a tool asks through the broker: of themselves, response to GET_CONSUMER_RUNNING_INFO (307),
+//! and of a message that they were given, response to CONSUME_MESSAGE_DIRECTLY (309).
 
 use std::collections::BTreeMap;
 
@@ -90,4 +91,20 @@ pub struct ConsumeStatus {
     /// Messages pulled a second.
     #[serde(rename = "pullTPS")]
     pub pull_tps: f64,
+}
+
+/// What a consumer made of a message that it was given.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConsumeMessageDirectlyResult {
+    /// Whether it commits by itself; of orderly consumers.
+    pub auto_commit: bool,
+    /// `CR_SUCCESS`, `CR_LATER`, `CR_ROLLBACK`, `CR_COMMIT`, `CR_THROW_EXCEPTION` or `CR_RETURN_NULL`.
+    pub consume_result: Option<String>,
+    /// Whether it consumes in order.
+    pub order: bool,
+    /// What it threw.
+    pub remark: Option<String>,
+    /// Milliseconds that it took.
+    pub spent_time_mills: i64,
 }
