@@ -321,7 +321,7 @@ pub enum ReadResult {
     NotFound,
     /// A record is damaged; it is never skipped.
     Damaged(String),
-    /// The index is being rebuilt and the search could not be completed in time; the text says the bound.
+    /// Index runs are being made again and the read could not be completed in time; the text says the bound.
     Incomplete(String),
     /// The disk refused.
     Failed(String),

@@ -14,7 +14,6 @@ use steadfast_types::LogOffset;
 use steadfast_wire::body::{Body, RetentionReport};
 use steadfast_wire::code::{request, response};
 use steadfast_wire::header::Header;
-use steadfast_wire::headers;
 
 const KEYS: &str = "KEYS\u{1}order-";
 
@@ -41,12 +40,6 @@ fn scrub(node: &mut Node) -> Vec<DamagedRecord> {
         node.input(Input::Scrubbed(scrubbed));
     }
     found
-}
-
-fn view(node: &mut Node, at: LogOffset) -> node::Answer {
-    let mut header = Header::request(request::VIEW_MESSAGE_BY_ID, 0);
-    headers::ViewMessage { offset: at.get() as i64, topic: None }.encode(&mut header.ext);
-    node.ask(header.into_owned(), Bytes::new())
 }
 
 fn runtime(node: &mut Node) -> String {
@@ -109,7 +102,7 @@ fn a_message_that_was_given_up_is_passed_and_never_denied() {
         assert_eq!(lookup.code, response::QUERY_NOT_FOUND);
         assert!(lookup.remark.contains("1 damaged messages of the topic were given up"), "{}", lookup.remark);
         assert_eq!(node.query("T", "order-4").bodies(), ["message 04"]);
-        let viewed = view(&mut node, at);
+        let viewed = node.view(at.get());
         assert!(
             viewed.remark.contains("offset 3 of queue T/0, was damaged and given up"),
             "{}",

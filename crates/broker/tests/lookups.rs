@@ -3,8 +3,12 @@
 
 mod node;
 
+use std::cell::Cell;
+use std::sync::mpsc::channel;
+
 use node::{MemDisk, Node};
 use steadfast_broker::Options;
+use steadfast_broker::io::ReadResult;
 use steadfast_wire::code::response;
 
 fn fill(node: &mut Node, messages: usize) {
@@ -96,6 +100,142 @@ fn a_lookup_that_cannot_be_completed_in_time_says_so() {
     assert!(answer.remark.contains("complete"), "the bound: {}", answer.remark);
     node.late = false;
     assert_eq!(node.query("T", "key0").bodies(), ["body 0"]);
+}
+
+/// However late a lookup gets, in the middle of a run that is made again or between two: it says how far it came, or is
+/// right. What it gave up in the middle leaves nothing behind.
+#[test]
+fn a_lookup_that_gets_late_on_the_way_is_never_wrong() {
+    let mut node = Node::new();
+    fill(&mut node, 130);
+    let before = runs(&node);
+    let mut node = node.restart();
+    let mut gave_up = 0;
+    for patience in 0.. {
+        for path in runs(&node) {
+            steadfast_store::disk::Disk::remove(&node.disk, &path).unwrap();
+        }
+        node = node.restart();
+        node.patience = Some(patience);
+        let answer = node.query("T", "key0");
+        node.patience = None;
+        assert!(runs(&node).iter().all(|path| before.contains(path)), "{:?}", runs(&node));
+        if answer.code == response::SUCCESS {
+            assert_eq!(answer.bodies(), ["body 0"]);
+            break;
+        }
+        gave_up += 1;
+        assert_eq!(answer.code, response::SYSTEM_BUSY, "{}", answer.remark);
+        let bound = format!("of {} index runs were searched", before.len());
+        assert!(answer.remark.contains(&bound) && answer.remark.contains("ask again"), "{}", answer.remark);
+        if patience % 20 == 0 {
+            assert_eq!(node.query("T", "key0").bodies(), ["body 0"], "who has time is answered");
+        }
+    }
+    assert!(gave_up >= 100, "one question for each entry of the log: {gave_up}");
+    assert_eq!(runs(&node), before);
+}
+
+/// Not only lookups by key: a message that is there is not denied for want of time.
+#[test]
+fn nothing_is_denied_for_want_of_time() {
+    let mut node = Node::new();
+    fill(&mut node, 130);
+    let at = node.pull("T", 0, 0).messages()[0].log_offset;
+    for path in runs(&node) {
+        steadfast_store::disk::Disk::remove(&node.disk, &path).unwrap();
+    }
+    let mut node = node.restart();
+    for (late, found) in [(true, false), (false, true)] {
+        node.late = late;
+        let (pulled, viewed) = (node.pull("T", 0, 0), node.view(at));
+        assert_eq!(pulled.code == response::SUCCESS, found, "{}", pulled.remark);
+        assert_eq!(viewed.code == response::SUCCESS, found, "{}", viewed.remark);
+        for answer in [pulled, viewed] {
+            assert!(found || answer.remark.contains("made again"), "{}", answer.remark);
+        }
+    }
+}
+
+/// While one thread makes a run again, others get the other runs at once, and wait for that one as long as they want.
+#[test]
+fn a_run_that_is_being_made_holds_up_nobody_who_does_not_need_it() {
+    let mut node = Node::new();
+    fill(&mut node, 130);
+    let newest = runs(&node).pop().unwrap();
+    steadfast_store::disk::Disk::remove(&node.disk, &newest).unwrap();
+    let mut node = node.restart();
+    node.hold_reads = true;
+    for key in ["key0", "key1"] {
+        node.request(1, node::query_header("T", key, 0, i64::MAX), "");
+    }
+    node.request(1, node::pull_header("T", 0, 0, 0), "");
+    let [lookup, other_lookup, pull] = std::mem::take(&mut node.held_reads).try_into().unwrap();
+    let reader = &node.reader;
+    let ((making, is_making), (go_on, gate)) = (channel(), channel::<()>());
+    std::thread::scope(|scope| {
+        let first = scope.spawn(move || {
+            let asked = Cell::new(0);
+            reader.perform(lookup.1, &|| {
+                asked.set(asked.get() + 1);
+                // In the middle of the run.
+                if asked.get() == 10 {
+                    making.send(()).unwrap();
+                    gate.recv().unwrap();
+                }
+                false
+            })
+        });
+        is_making.recv().unwrap();
+        let pulled = reader.perform(pull.1, &|| false);
+        assert!(
+            matches!(pulled, ReadResult::Messages { ref records, .. } if !records.is_empty()),
+            "{pulled:?}"
+        );
+        let asked = Cell::new(0);
+        let gave_up = reader.perform(other_lookup.1.clone(), &|| {
+            asked.set(asked.get() + 1);
+            asked.get() > 3
+        });
+        assert!(
+            matches!(gave_up, ReadResult::Incomplete(ref bound) if bound.contains("1 have")),
+            "{gave_up:?}"
+        );
+        let waiting = scope.spawn(|| reader.perform(other_lookup.1, &|| false));
+        go_on.send(()).unwrap();
+        for found in [first.join().unwrap(), waiting.join().unwrap()] {
+            assert!(
+                matches!(found, ReadResult::Messages { ref records, .. } if records.len() == 1),
+                "{found:?}"
+            );
+        }
+    });
+    assert_eq!(reader.missing_runs(), 0);
+}
+
+/// Searches that wait for their turn are told when it does not come.
+#[test]
+fn a_search_that_never_gets_its_turn_is_answered() {
+    let mut node = Node::new();
+    fill(&mut node, 30);
+    node.hold_reads = true;
+    let ask = |node: &mut Node| node.request(1, node::query_header("T", "key0", 0, i64::MAX), "");
+    let begun: Vec<_> = (0..4).map(|_| ask(&mut node)).collect();
+    let old = ask(&mut node);
+    node.pass(10_000);
+    let young = ask(&mut node);
+    node.pass(6_000);
+    assert_eq!(node.held_reads.len(), 4);
+    node.release_read();
+    let told = node.answer_to(old).expect("the old one is told");
+    assert_eq!(told.code, response::SYSTEM_BUSY);
+    assert!(told.remark.contains("waited 16000 ms"), "{}", told.remark);
+    while !node.held_reads.is_empty() {
+        node.release_read();
+    }
+    for opaque in begun.into_iter().chain([young]) {
+        assert_eq!(node.answer_to(opaque).unwrap().bodies(), ["body 0"]);
+    }
 }
 
 /// A key of many messages: a lookup within a time reads those of that time, wherever in the log it is.

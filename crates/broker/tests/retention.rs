@@ -68,12 +68,6 @@ fn min(node: &mut Node, queue: i32) -> i64 {
     node.ask(header.into_owned(), Bytes::new()).number("offset")
 }
 
-fn view(node: &mut Node, at: i64) -> node::Answer {
-    let mut header = Header::request(request::VIEW_MESSAGE_BY_ID, 0);
-    headers::ViewMessage { offset: at, topic: None }.encode(&mut header.ext);
-    node.ask(header.into_owned(), Bytes::new())
-}
-
 /// Bodies begin with their numbers.
 fn read_all(node: &mut Node, queue: i32) -> Vec<usize> {
     let (mut at, mut found) = (min(node, queue), Vec::new());
@@ -109,7 +103,7 @@ fn old_messages_go_and_everything_says_so() {
     assert_eq!(found.code, response::QUERY_NOT_FOUND);
     assert!(found.remark.contains(&format!("where the log begins, {}", 2 * SEGMENT)), "{}", found.remark);
     assert_eq!(node.query("T", "order-24").bodies().len(), 1);
-    assert!(view(&mut node, 5000).remark.contains("removed by retention"));
+    assert!(node.view(5000).remark.contains("removed by retention"));
     // Who had not processed them is named, and goes on at what is left.
     let told = node.warnings.iter().find(|text| text.contains("group slow")).expect("the jump is told");
     assert!(told.contains("expired") && told.contains("3 "), "{told}");

@@ -33,7 +33,7 @@ use crate::lock::Lock;
 use crate::metrics::{Node, Telemetry};
 use crate::namesrv::SharedNamesrv;
 use crate::pages::Watched;
-use crate::readers::{self, Readers};
+use crate::readers::Readers;
 use crate::register::{Identity, Registrar};
 use crate::scrub;
 use crate::settings::Settings;
@@ -163,10 +163,6 @@ impl Broker {
         let control_reserve = options.control_reserve;
         let filling = FillerThread { filler, core: Arc::clone(&core), tail, end, control_reserve };
         spawn("log-filler", move || filling.run())?;
-        if reader.missing_runs() > 0 {
-            let reader = Arc::clone(&reader);
-            spawn("index-rebuild", move || readers::rebuild(&reader))?;
-        }
         if config.scrub_rate.0 > 0 {
             let (reader, core) = (Arc::clone(&reader), Arc::clone(&core));
             let period = Duration::from_secs(config.scrub_period.0.into());

@@ -1,23 +1,26 @@
 //! Reads for the core: on the thread that stepped it if the operating system has the bytes in memory, since on virtual
-//! machines waking another thread costs more than such a read; else by a small pool of threads.
+//! machines waking another thread costs more than such a read; else by small pools of threads. Searches have one of
+//! their own: they may wait for index runs that are made again, and consumers must not wait with them.
 
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use steadfast_broker::io::{Input, ReadJob, ReadResult};
-use steadfast_broker::reader::Reader;
+use steadfast_broker::reader::{Late, Reader};
 use steadfast_store::disk::Disk;
 
 use crate::core::{Core, Event};
 use crate::disk::from_memory;
 use crate::inbox::Inbox;
 
-/// A lookup that has to wait for index runs keeps a thread busy meanwhile.
+/// Threads that read for consumers.
 const THREADS: usize = 4;
+/// Threads that search.
+const SEARCHERS: usize = 2;
 /// Reads that may wait; clients hold back by themselves long before.
 const WAITING: usize = 4096;
-/// How long a lookup waits for index runs that are being made again.
+/// How long a read may take, from when it was asked for, before it waits for index runs no more.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Reads after one step that its thread tries itself: it has connections to serve.
@@ -27,36 +30,56 @@ type AtOnce = dyn Fn(&ReadJob) -> Option<ReadResult> + Send + Sync;
 
 /// Takes reads; their results are news for the core.
 pub(crate) struct Readers {
-    jobs: Arc<Inbox<(u64, ReadJob)>>,
+    readers: Pool,
+    searchers: Pool,
+    is_search: fn(&ReadJob) -> bool,
     /// Does a read that needs no disk.
     at_once: Box<AtOnce>,
 }
 
+/// Makes index runs again in the background whenever somebody found that some are missing.
+#[derive(Debug, Default)]
+pub(crate) struct Rebuilder(Inbox<()>);
+
 impl Readers {
     pub(crate) fn start<D: Disk>(reader: &Arc<Reader<D>>, core: &Arc<Core>) -> std::io::Result<Self> {
-        let jobs = Arc::new(Inbox::default());
-        for i in 0..THREADS {
-            let (jobs, reader, core) = (Arc::clone(&jobs), Arc::clone(reader), Arc::clone(core));
-            thread::Builder::new()
-                .name(format!("reader-{i}"))
-                .spawn(move || perform(&jobs, &reader, &core))?;
-        }
+        let rebuilder = Arc::new(Rebuilder::default());
+        rebuilder.start(Arc::clone(reader))?;
+        let perform = {
+            let (reader, core) = (Arc::clone(reader), Arc::clone(core));
+            move |number: u64, job: ReadJob, late: Late<'_>| {
+                let result = reader.perform(job, late);
+                if matches!(result, ReadResult::Incomplete(_)) {
+                    rebuilder.wake();
+                }
+                core.push(Event::Input(Input::ReadDone(number, result)));
+            }
+        };
+        let perform: Arc<Perform> = Arc::new(perform);
         let reader = Arc::clone(reader);
-        let at_once = Box::new(move |job: &ReadJob| match reader.is_short(job) {
-            true => from_memory(|| reader.perform(job.clone(), &|| false)),
+        let at_once = Box::new(move |job: &ReadJob| match Reader::<D>::is_short(job) {
+            // Late from the start: this thread makes no runs.
+            true => from_memory(|| reader.perform(job.clone(), &|| true))
+                .filter(|result| !matches!(result, ReadResult::Incomplete(_))),
             false => None,
         });
-        Ok(Readers { jobs, at_once })
+        Ok(Readers {
+            readers: Pool::start("reader", THREADS, &perform)?,
+            searchers: Pool::start("searcher", SEARCHERS, &perform)?,
+            is_search: Reader::<D>::is_search,
+            at_once,
+        })
     }
 
-    /// Does the reads of one step or hands them to the pool; one too many is refused. Never waits for the disk.
+    /// Does the reads of one step or hands them to a pool; one too many is refused. Never waits for the disk.
     /// `done` takes the results that are there now.
     pub(crate) fn take(&self, reads: Vec<(u64, ReadJob)>, done: impl Fn(Event)) {
         for (i, (number, job)) in reads.into_iter().enumerate() {
             let at_once = if i < HERE { (self.at_once)(&job) } else { None };
+            let pool = if (self.is_search)(&job) { &self.searchers } else { &self.readers };
             let result = match at_once {
-                None if self.jobs.len() < WAITING => {
-                    self.jobs.push((number, job));
+                None if pool.jobs.len() < WAITING => {
+                    pool.jobs.push((number, job, Instant::now()));
                     continue;
                 }
                 None => ReadResult::Failed(format!("{WAITING} reads are waiting already; try again")),
@@ -67,22 +90,110 @@ impl Readers {
     }
 }
 
-fn perform<D: Disk>(jobs: &Inbox<(u64, ReadJob)>, reader: &Reader<D>, core: &Core) {
-    loop {
-        let (number, job) = jobs.take_one();
-        let started = Instant::now();
-        let result = reader.perform(job, &|| started.elapsed() > PATIENCE);
-        core.push(Event::Input(Input::ReadDone(number, result)));
+type Perform = dyn Fn(u64, ReadJob, Late<'_>) + Send + Sync;
+
+/// Threads that do reads, oldest first.
+struct Pool {
+    /// Number, job, and when it was asked for.
+    jobs: Arc<Inbox<(u64, ReadJob, Instant)>>,
+}
+
+impl Pool {
+    fn start(name: &str, threads: usize, perform: &Arc<Perform>) -> std::io::Result<Self> {
+        let jobs: Arc<Inbox<(u64, ReadJob, Instant)>> = Arc::default();
+        for i in 0..threads {
+            let (jobs, perform) = (Arc::clone(&jobs), Arc::clone(perform));
+            let work = move || {
+                loop {
+                    let (number, job, asked) = jobs.take_one();
+                    perform(number, job, &|| asked.elapsed() > PATIENCE);
+                }
+            };
+            thread::Builder::new().name(format!("{name}-{i}")).spawn(work)?;
+        }
+        Ok(Pool { jobs })
     }
 }
 
-/// Makes index runs again that were found damaged or missing, one after the other.
-pub(crate) fn rebuild<D: Disk>(reader: &Reader<D>) {
+impl Rebuilder {
+    /// Starts its thread, which looks at once.
+    fn start<D: Disk>(self: &Arc<Self>, reader: Arc<Reader<D>>) -> std::io::Result<()> {
+        let this = Arc::clone(self);
+        self.wake();
+        let work = move || {
+            loop {
+                this.0.take_one();
+                rebuild(&reader);
+            }
+        };
+        thread::Builder::new().name("index-rebuild".to_owned()).spawn(work).map(|_| ())
+    }
+
+    fn wake(&self) {
+        // One that has not been seen is enough.
+        if self.0.is_empty() {
+            self.0.push(());
+        }
+    }
+}
+
+/// Makes the index runs again that were found damaged or missing, one after the other.
+fn rebuild<D: Disk>(reader: &Reader<D>) {
+    let mut made = 0;
     loop {
         match reader.rebuild_one() {
-            Ok(true) => {}
-            Ok(false) => return tracing::info!("all index runs are complete again"),
+            Ok(true) => made += 1,
+            Ok(false) if made > 0 => return tracing::info!("{made} index runs were made again"),
+            Ok(false) => return,
             Err(error) => return tracing::error!("an index run cannot be made again: {error}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::mpsc::channel;
+
+    use steadfast_store::unit::QueueName;
+    use steadfast_types::{LogOffset, QueueId, QueueOffset};
+
+    use super::*;
+
+    fn search() -> ReadJob {
+        let queue = QueueName::new("T", QueueId::new(0));
+        ReadJob::Units { queue, offsets: QueueOffset::ZERO..QueueOffset::new(1) }
+    }
+
+    fn pull() -> ReadJob {
+        ReadJob::Records { units: Vec::new(), max_bytes: 1, committed: LogOffset::ZERO }
+    }
+
+    /// Searches that wait, however many, take no thread from consumers.
+    #[test]
+    fn consumers_do_not_wait_behind_searches() {
+        let ((release, gate), (tell, done)) = (channel::<()>(), channel());
+        let gate = Mutex::new(gate);
+        let perform: Arc<Perform> = Arc::new(move |number, job: ReadJob, _: Late<'_>| {
+            if matches!(job, ReadJob::Units { .. }) {
+                // Until the test lets them go.
+                let _ = gate.lock().expect("not poisoned").recv();
+            }
+            tell.send(number).expect("the test waits");
+        });
+        let readers = Readers {
+            readers: Pool::start("reader", THREADS, &perform).unwrap(),
+            searchers: Pool::start("searcher", SEARCHERS, &perform).unwrap(),
+            is_search: Reader::<crate::disk::RealDisk>::is_search,
+            at_once: Box::new(|_| None),
+        };
+        let searches = 10 * (THREADS + SEARCHERS) as u64;
+        readers.take((0..searches).map(|number| (number, search())).collect(), |_| panic!("not done"));
+        readers.take(vec![(1_000, pull())], |_| panic!("not done"));
+        assert_eq!(done.recv_timeout(2 * PATIENCE), Ok(1_000), "while all searches wait");
+        drop(release);
+        let mut rest: Vec<u64> = done.iter().take(searches as usize).collect();
+        rest.sort_unstable();
+        assert!(rest.into_iter().eq(0..searches));
     }
 }

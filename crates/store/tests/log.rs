@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 use common::MemDisk;
 use steadfast_store::disk::{Disk, Mode};
@@ -99,8 +101,15 @@ fn reads_back_what_was_appended_across_segments() {
     let payload_at = found[middle].payload_at;
     let mut walked = 0;
     let start = LogOffset::new(payload_at.get() - FRAME_HEADER_LEN as u64);
-    walk(&log.disk, LAYOUT, start..end.end, |_| walked += 1).unwrap();
+    walk(&log.disk, LAYOUT, start..end.end, |_| count_one(&mut walked)).unwrap();
     assert_eq!(walked, found.len() - middle);
+    let mut visited = 0;
+    let end_early = |_| {
+        visited += 1;
+        ControlFlow::Break(())
+    };
+    walk(&log.disk, LAYOUT, start..end.end, end_early).unwrap();
+    assert_eq!(visited, 1, "the visitor ends it");
 }
 
 #[test]
@@ -343,4 +352,9 @@ fn a_damaged_header_is_proven_by_the_next_frame() {
             assert!(matches!(scan(&disk, lenient, |_| ()), Err(ScanError::Damaged(_))), "entry {i}");
         }
     }
+}
+
+fn count_one(count: &mut usize) -> ControlFlow<()> {
+    *count += 1;
+    ControlFlow::Continue(())
 }

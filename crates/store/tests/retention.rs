@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 use common::MemDisk;
 use steadfast_store::checkpoint::{self, Checkpoint, Snapshot};
@@ -113,7 +115,7 @@ fn a_few_freed_files_are_kept_and_come_back_as_new_segments() {
     // The new entries are there, and of the old contents behind them nothing is.
     let tail = base(LAYOUT.base_of(end).get() / LAYOUT.segment_size);
     let mut walked = 0;
-    walk(&disk, LAYOUT, tail..writer.end().end, |_| walked += 1).unwrap();
+    walk(&disk, LAYOUT, tail..writer.end().end, |_| count_one(&mut walked)).unwrap();
     assert!(walked > 40);
     retire(&disk, LAYOUT, &[], 0).unwrap();
     assert_eq!(spares(&disk), 0);
@@ -145,7 +147,7 @@ fn a_walk_tells_the_end_of_a_segment_from_damage_in_it() {
     let (disk, writer) = log(3);
     let count = |from: LogOffset, to: LogOffset| {
         let mut walked = 0;
-        walk(&disk, LAYOUT, from..to, |_| walked += 1).map(|()| walked)
+        walk(&disk, LAYOUT, from..to, |_| count_one(&mut walked)).map(|()| walked)
     };
     let all = count(base(0), writer.end().end).unwrap();
     retire(&disk, LAYOUT, &[base(1)], 0).unwrap();
@@ -157,4 +159,9 @@ fn a_walk_tells_the_end_of_a_segment_from_damage_in_it() {
         disk.flip(&segment_path(base(segment)), 4096 + 3 * 100_112 + 50);
         assert!(count(base(segment), base(segment + 1)).is_err(), "segment {segment}");
     }
+}
+
+fn count_one(count: &mut usize) -> ControlFlow<()> {
+    *count += 1;
+    ControlFlow::Continue(())
 }

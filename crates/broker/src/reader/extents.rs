@@ -8,7 +8,7 @@ use steadfast_store::run::Run;
 use steadfast_store::unit::QueueName;
 use steadfast_types::{LogOffset, QueueOffset};
 
-use super::{Failure, Reader, Slot};
+use super::{Failure, Late, Reader, Slot};
 use crate::io::Extent;
 
 /// A run and its place among the others.
@@ -20,19 +20,20 @@ impl<D: Disk> Reader<D> {
         &self,
         stretches: &[Range<LogOffset>],
         queues: Vec<(QueueName, Range<QueueOffset>)>,
+        late: Late<'_>,
     ) -> Result<Vec<Extent>, Failure> {
         let from = stretches.first().map_or(LogOffset::ZERO, |first| first.start);
         let mut runs: Vec<Held<D>> = Vec::new();
         for slot in self.slots().into_iter().filter(|slot| slot.covers.end > from) {
-            let run = self.run_of(&slot)?;
+            let run = self.run_of(&slot, late)?;
             runs.push((slot, run));
         }
         queues
             .into_iter()
             .map(|(queue, within)| {
                 let offsets = stretches.iter().map(|stretch| {
-                    let start = self.first_at(&runs, &queue, &within, stretch.start)?;
-                    let end = self.first_at(&runs, &queue, &within, stretch.end)?;
+                    let start = self.first_at(&runs, &queue, &within, stretch.start, late)?;
+                    let end = self.first_at(&runs, &queue, &within, stretch.end, late)?;
                     Ok(start..end)
                 });
                 let offsets = offsets.collect::<Result<_, Failure>>()?;
@@ -48,6 +49,7 @@ impl<D: Disk> Reader<D> {
         queue: &QueueName,
         within: &Range<QueueOffset>,
         at: LogOffset,
+        late: Late<'_>,
     ) -> Result<QueueOffset, Failure> {
         for (slot, run) in runs.iter().filter(|(slot, _)| slot.covers.end > at) {
             let Some(span) = run.span(queue) else { continue };
@@ -55,7 +57,7 @@ impl<D: Disk> Reader<D> {
             let found = if slot.covers.start >= at {
                 start
             } else {
-                self.search_run((slot, run), queue, start..end, at)?
+                self.search_run((slot, run), queue, start..end, at, late)?
             };
             if found < end {
                 return Ok(found);
@@ -71,11 +73,12 @@ impl<D: Disk> Reader<D> {
         queue: &QueueName,
         offsets: Range<QueueOffset>,
         at: LogOffset,
+        late: Late<'_>,
     ) -> Result<QueueOffset, Failure> {
         let (mut low, mut high) = (offsets.start.get(), offsets.end.get());
         while low < high {
             let middle = low + (high - low) / 2;
-            let units = self.checked(slot, run, |run| run.units(queue, QueueOffset::new(middle), 1))?;
+            let units = self.checked(slot, run, late, |run| run.units(queue, QueueOffset::new(middle), 1))?;
             // What retention has left no unit of lies before.
             if units.first().is_none_or(|unit| unit.log_offset < at) {
                 low = middle + 1;

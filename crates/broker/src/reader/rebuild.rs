@@ -1,7 +1,7 @@
 //! Makes an index run again from the stretch of the log that it covers, or from what retention has left of it.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use steadfast_store::checkpoint::INDEX_DIR;
 use steadfast_store::disk::Disk;
@@ -10,6 +10,7 @@ use steadfast_store::run::{self, RunContents};
 use steadfast_store::unit::{KeyEntry, QueueName, Unit};
 use steadfast_types::{LogOffset, QueueOffset};
 
+use super::Late;
 use crate::pending::Applied;
 use crate::recovery::{Fenced, derive};
 
@@ -21,27 +22,33 @@ fn follows((_, first, units): &UnitRange, offset: QueueOffset) -> bool {
 }
 
 /// Makes the index run of a stretch of the log again; returns the damaged messages in it, which it has without their
-/// tags and keys.
+/// tags and keys. None: it got late, and nothing was written.
 pub(super) fn rebuild_run<D: Disk>(
     disk: &D,
     layout: Layout,
     gone: &Gone,
     covers: Range<LogOffset>,
-) -> Result<Vec<Fenced>, String> {
+    late: Late<'_>,
+) -> Result<Option<Vec<Fenced>>, String> {
     let mut queues: Vec<UnitRange> = Vec::new();
     let mut places: BTreeMap<QueueName, usize> = BTreeMap::new();
     let mut keys = Vec::new();
     let mut fenced = Vec::new();
     let mut unidentified = None;
+    let mut gave_up = false;
     let mut visit = |found: Scanned| {
+        gave_up = late();
+        if gave_up {
+            return ControlFlow::Break(());
+        }
         if found.entry.kind != Kind::Batch {
-            return;
+            return ControlFlow::Continue(());
         }
         let derived = match derive(&found) {
             Ok(derived) => derived,
             Err(at) => {
                 unidentified.get_or_insert(at);
-                return;
+                return ControlFlow::Continue(());
             }
         };
         fenced.extend(derived.fenced);
@@ -58,13 +65,17 @@ pub(super) fn rebuild_run<D: Disk>(
             let (log_offset, size, crc) = (unit.log_offset, unit.size, unit.crc);
             keys.extend(hashes.into_iter().map(|hash| KeyEntry { hash, log_offset, size, crc }));
         }
+        ControlFlow::Continue(())
     };
     for part in gone.left_of(covers.clone()) {
         log::walk(disk, layout, part, &mut visit).map_err(|error| error.to_string())?;
+    }
+    if gave_up {
+        return Ok(None);
     }
     if let Some(at) = unidentified {
         return Err(format!("the record at log offset {at} is damaged"));
     }
     let contents = RunContents { covers, queues, keys };
-    run::write_run(disk, INDEX_DIR, contents).map(|_| fenced).map_err(|error| error.to_string())
+    run::write_run(disk, INDEX_DIR, contents).map(|_| Some(fenced)).map_err(|error| error.to_string())
 }

@@ -1,7 +1,7 @@
 //! Scrubbing: reads closed segments whole and verifies every frame and every record, so that damage is found while
 //! somebody can still do something about it. Which message a damaged record was, its unit in the index run knows.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::PoisonError;
 
 use bytes::Bytes;
@@ -44,6 +44,7 @@ impl<D: Disk> Reader<D> {
         let walked = log::walk(&self.disk, self.layout, base..end, |found| {
             pace(log::frame_len(found.entry.payload.len()));
             suspects.extend(damaged_in(&found));
+            ControlFlow::Continue(())
         });
         match walked {
             Ok(()) => {}
@@ -70,11 +71,12 @@ impl<D: Disk> Reader<D> {
     ) -> Result<(), Failure> {
         let overlaps = |covers: &Range<LogOffset>| covers.start < stretch.end && stretch.start < covers.end;
         for slot in self.slots().iter().filter(|slot| overlaps(&slot.covers)) {
-            let run = self.run_of(slot)?;
+            let run = self.run_of(slot, &|| false)?;
             for (queue, offsets) in run.queues() {
-                let mut at = self.search_run((slot, &run), queue, offsets.clone(), stretch.start)?;
+                let mut at =
+                    self.search_run((slot, &run), queue, offsets.clone(), stretch.start, &|| false)?;
                 'queue: while at < offsets.end {
-                    for unit in self.checked(slot, &run, |run| run.units(queue, at, UNITS))? {
+                    for unit in self.checked(slot, &run, &|| false, |run| run.units(queue, at, UNITS))? {
                         if unit.log_offset >= stretch.end {
                             break 'queue;
                         }

@@ -31,12 +31,18 @@ pub(super) enum Viewed {
 
 impl Broker {
     /// QUERY_MESSAGE covers everything that was committed before it came.
-    pub(super) fn query_message(&mut self, origin: Origin, query: QueryRequest, out: &mut Out<'_>) -> Answer {
+    pub(super) fn query_message(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        query: QueryRequest,
+        out: &mut Out<'_>,
+    ) -> Answer {
         if self.state.topics.get(&query.topic).is_none() {
             return Err(super::no_topic(&query.topic));
         }
         if !self.reads.has_turn() {
-            return self.reads.wait(origin, Request::QueryMessage(query));
+            return self.reads.wait(now, origin, Request::QueryMessage(query));
         }
         let job = ReadJob::Query {
             topic: query.topic.clone(),
@@ -93,7 +99,7 @@ impl Broker {
                 Reply::error(response::SYSTEM_ERROR, remark)
             }
             ReadResult::Incomplete(bound) => {
-                let remark = format!("the index is being rebuilt: {bound}; ask again");
+                let remark = format!("the lookup could not be completed in time: {bound}; ask again");
                 Reply { header: ReplyHeader::Query(reach), ..Reply::error(response::SYSTEM_BUSY, remark) }
             }
             _ => {
@@ -196,7 +202,7 @@ impl Broker {
             ReadResult::Messages { mut records, .. } if !records.is_empty() => {
                 Viewed::Message(records.swap_remove(0))
             }
-            ReadResult::Damaged(cause) | ReadResult::Failed(cause) => {
+            ReadResult::Damaged(cause) | ReadResult::Failed(cause) | ReadResult::Incomplete(cause) => {
                 Viewed::Unreadable(format!("log offset {at} cannot be read: {cause}"))
             }
             _ => Viewed::Nothing,

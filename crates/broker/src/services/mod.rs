@@ -54,7 +54,7 @@ impl Broker {
         let answer = match request {
             Request::Send(send) => self.send(now, origin, send, out),
             Request::Pull(pull) => self.pull(now, origin, *pull, out),
-            Request::QueryMessage(query) => self.query_message(origin, query, out),
+            Request::QueryMessage(query) => self.query_message(now, origin, query, out),
             Request::ViewMessage(at) => self.view_for(origin, at, None, out),
             Request::QueryConsumerOffset { group, queue, zero_if_absent } => {
                 self.query_consumer_offset(now, origin, group, queue, zero_if_absent)
@@ -63,7 +63,7 @@ impl Broker {
                 self.update_consumer_offset(now, origin, &group, &queue, offset)
             }
             Request::SearchOffset { queue, time, upper } => {
-                self.search_offset(origin, &queue, time, upper, out)
+                self.search_offset(now, origin, &queue, time, upper, out)
             }
             Request::GetMaxOffset(queue) => self.max_offset(&queue),
             Request::GetMinOffset(queue) => self.min_offset(&queue),

@@ -6,7 +6,7 @@ use steadfast_wire::code::response;
 use super::Answer;
 use super::reads::ReadPurpose;
 use crate::broker::{Broker, Out, reply};
-use crate::io::{Origin, ReadJob, ReadResult};
+use crate::io::{Now, Origin, ReadJob, ReadResult};
 use crate::reply::{Reply, ReplyHeader};
 use crate::request::{QueueRef, Request};
 use crate::state::Queue;
@@ -24,6 +24,7 @@ impl Broker {
 
     pub(super) fn search_offset(
         &mut self,
+        now: Now,
         origin: Origin,
         queue: &QueueRef,
         time: Timestamp,
@@ -35,7 +36,7 @@ impl Broker {
             return Ok(Some(offset(found.end.get())));
         }
         if !self.reads.has_turn() {
-            return self.reads.wait(origin, Request::SearchOffset { queue: queue.clone(), time, upper });
+            return self.reads.wait(now, origin, Request::SearchOffset { queue: queue.clone(), time, upper });
         }
         let job = self.search_job(found, time, upper);
         self.read(ReadPurpose::Search { origin }, job, out);

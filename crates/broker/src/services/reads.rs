@@ -8,17 +8,19 @@ use steadfast_wire::code::response;
 
 use super::Answer;
 use super::measuring::AgeOf;
-use crate::broker::{Broker, Out};
+use crate::broker::{Broker, Out, reply};
 use crate::io::{ConnId, Effect, Now, Origin, ReadJob, ReadResult};
 use crate::reply::Reply;
 use crate::request::{PullRequest, QueryRequest, RelayRequest, Request, SendBackRequest};
 use crate::retention::Demand;
 
 /// Searches that are under way at most. Each holds what is known of its key or queue and is in no index run, which may
-/// be megabytes, and keeps a reader busy that others wait for.
+/// be megabytes, and keeps a thread busy that others wait for.
 const SEARCHES: usize = 4;
 /// Searches that wait for their turn at most.
 const SEARCHES_WAITING: usize = 4096;
+/// Milliseconds after which one that has not had its turn is answered. Whoever asked has long given up.
+const SEARCH_PATIENCE: u64 = 15_000;
 
 /// What a read is for.
 #[derive(Debug)]
@@ -60,7 +62,15 @@ pub(crate) struct ReadsUnderWay {
     /// How many of them are searches.
     searches: usize,
     /// Searches that wait until others are done.
-    waiting: VecDeque<(Origin, Request)>,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    origin: Origin,
+    search: Request,
+    /// Ticks since when.
+    since: u64,
 }
 
 impl ReadsUnderWay {
@@ -75,18 +85,18 @@ impl ReadsUnderWay {
     }
 
     /// Keeps a search until it is its turn.
-    pub(super) fn wait(&mut self, origin: Origin, search: Request) -> Answer {
+    pub(super) fn wait(&mut self, now: Now, origin: Origin, search: Request) -> Answer {
         if self.waiting.len() >= SEARCHES_WAITING {
             let remark = format!("{SEARCHES_WAITING} lookups and searches are waiting already; ask again");
             return Err(Reply::error(response::SYSTEM_BUSY, remark));
         }
-        self.waiting.push_back((origin, search));
+        self.waiting.push_back(Waiting { origin, search, since: now.ticks });
         Ok(None)
     }
 
     /// Nobody waits for the answers to this connection any more.
     pub(crate) fn drop_connection(&mut self, conn: ConnId) {
-        self.waiting.retain(|(origin, _)| origin.conn != conn);
+        self.waiting.retain(|waiting| waiting.origin.conn != conn);
     }
 }
 
@@ -110,9 +120,18 @@ impl Broker {
         let purpose = self.reads.by_number.remove(&number);
         self.reads.searches -= usize::from(purpose.as_ref().is_some_and(ReadPurpose::is_search));
         while self.reads.has_turn()
-            && let Some((origin, search)) = self.reads.waiting.pop_front()
+            && let Some(Waiting { origin, search, since }) = self.reads.waiting.pop_front()
         {
-            self.request(now, origin, search, out);
+            match now.ticks - since {
+                ..=SEARCH_PATIENCE => self.request(now, origin, search, out),
+                waited => {
+                    let remark = format!(
+                        "the search has waited {waited} ms behind others, {SEARCHES} at a time, and was not begun; \
+                         ask again"
+                    );
+                    reply(origin, Reply::error(response::SYSTEM_BUSY, remark), out);
+                }
+            }
         }
         match purpose {
             None => {}

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of this")]
 #![allow(clippy::unwrap_used, reason = "test support")]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize};
@@ -128,8 +129,10 @@ pub(crate) struct Node {
     /// Files are not freed when that is asked for, but kept here.
     pub(crate) hold_freeing: bool,
     pub(crate) freeing: Option<Freeing>,
-    /// What lookups are told about their time.
+    /// What reads are told about their time.
     pub(crate) late: bool,
+    /// How often each of them may ask until it is late.
+    pub(crate) patience: Option<usize>,
     /// The last figures told.
     measures: Option<Measures>,
 }
@@ -191,6 +194,7 @@ impl Node {
             calls: Vec::new(),
             registered: Vec::new(),
             late: false,
+            patience: None,
             measures: None,
             hold_checkpoints: false,
             checkpoint: None,
@@ -265,8 +269,12 @@ impl Node {
                 None
             }
             Effect::Read(number, job) => {
-                let late = self.late;
-                Some(Input::ReadDone(number, self.reader.perform(job, &|| late)))
+                let asked = Cell::new(0);
+                let late = || {
+                    asked.set(asked.get() + 1);
+                    self.late || self.patience.is_some_and(|patience| asked.get() > patience)
+                };
+                Some(Input::ReadDone(number, self.reader.perform(job, &late)))
             }
             Effect::Checkpoint(checkpoint) if self.hold_checkpoints => {
                 self.checkpoint = Some(checkpoint);
@@ -425,16 +433,13 @@ impl Node {
 
     /// A lookup of what was stored in a time.
     pub(crate) fn query_within(&mut self, topic: &str, key: &str, begin: i64, end: i64) -> Answer {
-        let mut header = Header::request(code::QUERY_MESSAGE, 0);
-        let query = headers::QueryMessage {
-            topic: topic.into(),
-            key: key.into(),
-            max_num: 64,
-            begin_timestamp: begin,
-            end_timestamp: end,
-            ..headers::QueryMessage::default()
-        };
-        query.encode(&mut header.ext);
+        self.ask(query_header(topic, key, begin, end), Bytes::new())
+    }
+
+    /// A message by its place in the log.
+    pub(crate) fn view(&mut self, at: u64) -> Answer {
+        let mut header = Header::request(code::VIEW_MESSAGE_BY_ID, 0);
+        headers::ViewMessage { offset: at as i64, topic: None }.encode(&mut header.ext);
         self.ask(header.into_owned(), Bytes::new())
     }
 
@@ -497,5 +502,19 @@ pub(crate) fn pull_header(topic: &str, queue: i32, offset: i64, hold: i64) -> He
         ..headers::PullMessage::default()
     };
     pull.encode(&mut header.ext);
+    header.into_owned()
+}
+
+pub(crate) fn query_header(topic: &str, key: &str, begin: i64, end: i64) -> Header<'static> {
+    let mut header = Header::request(code::QUERY_MESSAGE, 0);
+    let query = headers::QueryMessage {
+        topic: topic.into(),
+        key: key.into(),
+        max_num: 64,
+        begin_timestamp: begin,
+        end_timestamp: end,
+        ..headers::QueryMessage::default()
+    };
+    query.encode(&mut header.ext);
     header.into_owned()
 }

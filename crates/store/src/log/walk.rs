@@ -1,6 +1,6 @@
 //! Reads the frames of a stretch of the log that is known to be whole, to derive something from it anew.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use bytes::Bytes;
 use steadfast_types::{LogIndex, LogOffset};
@@ -23,12 +23,12 @@ pub enum WalkError {
 }
 
 /// Visits the entries whose frames lie in `stretch`, which must begin and end where frames or segments do. Each frame
-/// vouches for itself, for its place and for the one before it.
+/// vouches for itself, for its place and for the one before it. The visitor may end the walk.
 pub fn walk<D: Disk>(
     disk: &D,
     layout: Layout,
     stretch: Range<LogOffset>,
-    mut visit: impl FnMut(Scanned),
+    mut visit: impl FnMut(Scanned) -> ControlFlow<()>,
 ) -> Result<(), WalkError> {
     let mut at = stretch.start;
     let mut last = None;
@@ -41,7 +41,9 @@ pub fn walk<D: Disk>(
             successor: if next < stretch.end { first_of(disk, next)? } else { None },
             end: stretch.end.min(next),
         };
-        part.walk(at.max(base + SEGMENT_HEADER_LEN as u64), &mut last, &mut visit)?;
+        if part.walk(at.max(base + SEGMENT_HEADER_LEN as u64), &mut last, &mut visit)?.is_break() {
+            break;
+        }
         at = next;
     }
     Ok(())
@@ -70,17 +72,17 @@ impl<F: crate::disk::DiskFile> Part<F> {
         &mut self,
         mut at: LogOffset,
         last: &mut Option<Link>,
-        visit: &mut impl FnMut(Scanned),
-    ) -> Result<(), WalkError> {
+        visit: &mut impl FnMut(Scanned) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, WalkError> {
         // Behind the segment's last frame there may be a torn one that was cut.
         while at < self.end && (last.is_none() || *last != self.successor) {
             if last.is_none() && self.is_cut(at)? {
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             }
             let Some(header) = self.header(at, *last)? else {
                 let cut = self.successor.is_none() || last.is_none();
                 return match cut && self.segment.highest_commit(at)?.is_none() {
-                    true => Ok(()),
+                    true => Ok(ControlFlow::Continue(())),
                     false => Err(WalkError::Damaged(at)),
                 };
             };
@@ -90,10 +92,12 @@ impl<F: crate::disk::DiskFile> Part<F> {
             let checked = header.check(Bytes::copy_from_slice(payload));
             let (entry, damaged) = checked.map_err(|_| WalkError::Damaged(at))?;
             *last = Some((entry.index, header.chain));
-            visit(Scanned { entry, payload_at, damaged, head: Head::Verified });
+            if visit(Scanned { entry, payload_at, damaged, head: Head::Verified }).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
             at = at + frame_len(header.payload_len);
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Whether what lies at `at` cannot be part of the log, as the next segment goes on without it.
