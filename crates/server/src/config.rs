@@ -65,6 +65,7 @@ impl Config {
         for assignment in assignments.below.iter().chain(&assignments.arguments) {
             loading.put(assignment);
         }
+        loading.bound_message_size();
         let Loading { config, warnings, mut problems, .. } = loading;
         if problems.is_empty() {
             config.check(&mut problems);
@@ -104,8 +105,7 @@ impl Config {
             "diskMaxUsedSpaceRatio, diskSpaceCleanForciblyRatio and diskSpaceWarningLevelRatio must be 1 to 100 and \
              must not descend",
         );
-        let Bytes(message) = self.max_message_size;
-        require((1..=MAX_MESSAGE_SIZE).contains(&message), "maxMessageSize must be 1 to 7MiB");
+        require(self.max_message_size.0 > 0, "maxMessageSize must be at least 1");
         let queues = 1..=limits::QUEUES;
         require(queues.contains(&self.default_topic_queues), "defaultTopicQueueNums must be 1 to 1024");
         let ports = [
@@ -193,6 +193,19 @@ impl Loading {
         }
     }
 
+    /// A file of RocketMQ may allow more than is stored here: senders of such messages are told, and all others served.
+    fn bound_message_size(&mut self) {
+        let Bytes(asked) = self.config.max_message_size;
+        if asked > MAX_MESSAGE_SIZE {
+            self.config.max_message_size = Bytes(MAX_MESSAGE_SIZE);
+            let warning = format!(
+                "maxMessageSize is {asked} bytes, and {MAX_MESSAGE_SIZE} (7MiB) are taken at most: larger messages are \
+                 refused"
+            );
+            self.warnings.push(warning);
+        }
+    }
+
     fn warn(&mut self, origin: &str, key: &str, text: &str) {
         if self.warned.insert(key.to_owned()) {
             self.warnings.push(format!("{origin}: {key} {text}"));
@@ -249,7 +262,7 @@ mod tests {
     #[test]
     fn rocketmqs_files_are_read_as_they_are() {
         let text = "# a broker of RocketMQ\nbrokerClusterName = C1\nbrokerName=b-1\nbrokerId = 0\n\
-                    deleteWhen = 04\nfileReservedTime=48\nbrokerRole = SYNC_MASTER\nautoCreateTopicEnable=True \n\
+                    deleteWhen = 04\nfileReservedTime=48\nbrokerRole = ASYNC_MASTER\nautoCreateTopicEnable=True \n\
                     mapedFileSizeCommitLog=67108864\nnamesrvAddr=a:9876;\\\n  b:9876\nmaxMesageSize=1\n\
                     haListenPort=10912\nhaListenPort=10913\nbrokerPermission=4\n";
         for name in ["broker.conf", "2m-2s-sync/broker-a.properties", "no-extension"] {
@@ -302,13 +315,15 @@ mod tests {
             ("enableDLegerCommitLog=true", "line 1: enableDLegerCommitLog must be false: replication"),
             ("inSyncReplicas=2", "inSyncReplicas must be 1"),
             ("aclEnable=TRUE", "aclEnable must be false: users and permissions"),
-            ("brokerRole=SLAVE", "brokerRole takes ASYNC_MASTER or SYNC_MASTER"),
+            ("allAckInSyncStateSet=true", "allAckInSyncStateSet must be false: replication"),
+            ("brokerRole=SLAVE", "brokerRole must be ASYNC_MASTER: replication"),
+            ("brokerRole=sync_master", "brokerRole must be ASYNC_MASTER: replication is not there yet"),
             ("brokerId=1", "brokerId must be 0"),
         ] {
             let error = Config::load(&sources("broker.conf", line, &[])).unwrap_err().to_string();
             assert!(error.contains(part), "{part} not in:\n{error}");
         }
-        let fine = "enableDLegerCommitLog=false\ntotalReplicas=1\naclEnable=False\n";
+        let fine = "enableDLegerCommitLog=false\nallAckInSyncStateSet=false\nbrokerRole=async_master\ntotalReplicas=1\naclEnable=False\n";
         assert_eq!(Config::load(&sources("broker.conf", fine, &[])).unwrap().warnings, [""; 0]);
     }
 
@@ -325,6 +340,22 @@ mod tests {
         sources.changed.insert("brokerPermission".to_owned(), "9".to_owned());
         let error = Config::load(&sources).unwrap_err().to_string();
         assert!(error.contains("changed at run time: brokerPermission takes"), "{error}");
+    }
+
+    #[test]
+    fn a_setting_that_is_served_in_part_says_how_far() {
+        for (line, bound) in [("8MiB", MAX_MESSAGE_SIZE), ("7MiB", MAX_MESSAGE_SIZE), ("1MiB", 1 << 20)] {
+            let text = format!("maxMessageSize={line}\n");
+            let Loaded { config, warnings } = Config::load(&sources("broker.conf", &text, &[])).unwrap();
+            assert_eq!(config.max_message_size, Bytes(bound));
+            let warned = "maxMessageSize is 8388608 bytes, and 7340032 (7MiB) are taken at most";
+            assert_eq!(warnings.iter().any(|w| w.contains(warned)), line == "8MiB", "{warnings:?}");
+        }
+        let text = "storePathCommitLog=/fast/commitlog\n";
+        let warnings = Config::load(&sources("broker.conf", text, &[])).unwrap().warnings;
+        assert!(
+            warnings[0].contains("storePathCommitLog has no effect: all data lies in the one directory of")
+        );
     }
 
     #[test]
@@ -375,6 +406,7 @@ mod tests {
             (&["brokerName=a b"], "brokerName: the name has the character"),
             (&["brokerIP1=0.0.0.0"], "clients can reach"),
             (&["defaultTopicQueueNums=0"], "1 to 1024"),
+            (&["maxMessageSize=0"], "maxMessageSize must be at least 1"),
         ] {
             let error = load("", overrides).unwrap_err();
             assert!(error.contains(part), "{part} not in:\n{error}");

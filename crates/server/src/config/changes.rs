@@ -6,7 +6,7 @@ use std::path::Path;
 use super::known::{self, Known};
 use super::properties;
 use super::table::Config;
-use super::{ConfigError, did_you_mean};
+use super::{ConfigError, MAX_MESSAGE_SIZE, did_you_mean};
 
 /// Keys that RocketMQ refuses to change (`configBlackList`).
 const BLACK_LIST: [&str; 2] = ["configBlackList", "brokerConfigPath"];
@@ -49,6 +49,10 @@ impl Config {
                 Some(Err(problem)) => return Err(Unchangeable::Invalid(format!("{key} {problem}"))),
                 None => return Err(Unchangeable::Invalid(no_setting(key))),
             }
+        }
+        if changed.max_message_size.0 > MAX_MESSAGE_SIZE {
+            let problem = format!("maxMessageSize can be {MAX_MESSAGE_SIZE} (7MiB) at most");
+            return Err(Unchangeable::Invalid(problem));
         }
         let mut changes = Vec::new();
         for (before, after) in self.settings().zip(changed.settings()) {
@@ -120,6 +124,7 @@ mod tests {
             ("brokerPermision=4", "brokerPermision is no setting; did you mean brokerPermission?"),
             ("haListenPort=1", "haListenPort has no effect: there is one copy"),
             ("aclEnable=true", "aclEnable must be false"),
+            ("maxMessageSize=8MiB", "maxMessageSize can be 7340032 (7MiB) at most"),
         ] {
             let text = format!("autoCreateTopicEnable=false\n{line}\n");
             let Err(Unchangeable::Invalid(cause)) = changes(&text) else { panic!("{line} was taken") };

@@ -47,7 +47,7 @@ pub(super) fn canonical(key: &str) -> &str {
     }
 }
 
-const NO_REPLICAS: &str = "replication is not there yet, there would be one copy only";
+pub(super) const NO_REPLICAS: &str = "replication is not there yet, there would be one copy only";
 const NO_AUTH: &str = "users and permissions are not there yet, everybody could do everything";
 
 /// Whoever asks for protection is not served without it.
@@ -57,6 +57,7 @@ pub(super) const FIXED: &[Fixed] = &[
     Fixed { key: "totalReplicas", value: "1", reason: NO_REPLICAS },
     Fixed { key: "inSyncReplicas", value: "1", reason: NO_REPLICAS },
     Fixed { key: "minInSyncReplicas", value: "1", reason: NO_REPLICAS },
+    Fixed { key: "allAckInSyncStateSet", value: "false", reason: NO_REPLICAS },
     Fixed { key: "aclEnable", value: "false", reason: NO_AUTH },
     Fixed { key: "authenticationEnabled", value: "false", reason: NO_AUTH },
     Fixed { key: "authorizationEnabled", value: "false", reason: NO_AUTH },
@@ -182,7 +183,7 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         reason: "there is one copy of the data: replication is not there yet",
-        keys: "allAckInSyncStateSet asyncLearner brokerElectionPriority brokerHeartbeatInterval brokerIP2 \
+        keys: "asyncLearner brokerElectionPriority brokerHeartbeatInterval brokerIP2 \
                brokerNotActiveTimeoutMillis checkSyncStateSetPeriod compatibleWithOldNameSrv controllerAddr \
                controllerHeartBeatTimeoutMills dLegerGroup dLegerPeers dLegerSelfId duplicationEnable \
                enableAutoInSyncReplicas enableBatchPush enableRemoteEscape enableSlaveActingMaster \
@@ -243,8 +244,12 @@ pub(super) const GROUPS: &[Group] = &[
                mappedFileSizeConsumeQueue mapperFileSizeBatchConsumeQueue maxConsumeQueueScan maxHashSlotNum \
                maxIndexNum messageIndexEnable messageIndexSafe putConsumeQueueDataByFileChannel \
                readOnlyCommitLogStorePaths readUnCommitted recheckReputOffsetFromCq sampleCountThreshold \
-               sampleSteps searchBcqByCacheEnable storePathCommitLog storePathDLedgerCommitLog \
-               travelCqFileNumWhenGetMessage",
+               sampleSteps searchBcqByCacheEnable travelCqFileNumWhenGetMessage",
+    },
+    Group {
+        reason: "all data lies in the one directory of storePathRootDir (or --data DIR), not in the one named here; to have \
+                 it on another disk, name a directory there",
+        keys: "storePathCommitLog storePathDLedgerCommitLog",
     },
     Group {
         reason: "the bounds of an answer and the life of a silent client are fixed",

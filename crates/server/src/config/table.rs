@@ -86,8 +86,8 @@ settings! {
         "brokerName" => broker_name: String = String::new();
         /// Which replica this is; 0 takes writes.
         "brokerId" => broker_id: u32 = 0;
-        /// Both mean the same as long as there are no replicas; SLAVE is refused for that reason.
-        "brokerRole" => broker_role: BrokerRole = BrokerRole::AsyncMaster;
+        /// SYNC_MASTER and SLAVE are refused: there are no replicas to wait for or to be.
+        "brokerRole" => broker_role: BrokerRole = BrokerRole;
         /// Region that messages carry.
         "regionId" => region: String = "DefaultRegion".to_owned();
     }
@@ -129,7 +129,7 @@ settings! {
         "cleanResourceInterval" => clean_resource_interval: Millis = Millis(10_000), live;
     }
     "Messages and topics" {
-        /// Most bytes in the body of a message.
+        /// Most bytes in the body of a message, 7 MiB at most; more in a file means 7 MiB, with a warning.
         "maxMessageSize" => max_message_size: Bytes = Bytes(limits::BODY_LEN as u64), live;
         /// Whether the first message to a topic makes it.
         "autoCreateTopicEnable" => auto_create_topic: bool = true, live;

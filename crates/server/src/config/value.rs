@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use steadfast_broker::DelayLevels;
 
+use super::known::NO_REPLICAS;
+
 /// A type that a setting can have.
 pub(super) trait Value: Sized {
     /// What texts it takes, for people.
@@ -219,6 +221,26 @@ impl Value for Hours {
     }
 }
 
+/// What a broker is to its replicas. There are none, so that there is one role: the others promise a second copy, or are
+/// one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BrokerRole;
+
+impl Value for BrokerRole {
+    const KIND: &'static str = "ASYNC_MASTER";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.eq_ignore_ascii_case(Self::KIND) {
+            return Ok(BrokerRole);
+        }
+        Err(format!("must be {}: {NO_REPLICAS}", Self::KIND))
+    }
+
+    fn text(&self) -> String {
+        Self::KIND.to_owned()
+    }
+}
+
 macro_rules! choices {
     ($($(#[doc = $doc:literal])+ $name:ident: $kind:literal {
         $($(#[doc = $variant_doc:literal])+ $variant:ident = $text:literal,)+
@@ -247,14 +269,6 @@ macro_rules! choices {
 }
 
 choices! {
-    /// What a broker is to its replicas.
-    BrokerRole: "ASYNC_MASTER or SYNC_MASTER" {
-        /// RocketMQ's default.
-        AsyncMaster = "ASYNC_MASTER",
-        /// The same here.
-        SyncMaster = "SYNC_MASTER",
-    }
-
     /// What a process does.
     Role: "all, namesrv or broker" {
         /// Broker and name server.

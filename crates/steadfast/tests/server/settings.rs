@@ -145,10 +145,12 @@ fn wrong_values_name_file_and_line() {
     for (text, part) in [
         ("\nlistenPort=ten", "broker.conf, line 2: listenPort takes a number from 0 to 65535, not \"ten\""),
         ("brokerPermission=7", "brokerPermission takes 6 (read and write)"),
-        ("brokerRole=SLAVE", "line 1: brokerRole takes ASYNC_MASTER or SYNC_MASTER, not \"SLAVE\""),
+        ("brokerRole=SLAVE", "line 1: brokerRole must be ASYNC_MASTER: replication is not there yet"),
+        ("brokerRole=SYNC_MASTER", "line 1: brokerRole must be ASYNC_MASTER: replication is not there yet"),
+        ("allAckInSyncStateSet=true", "must be false: replication is not there yet"),
         ("enableDLegerCommitLog=true", "must be false: replication is not there yet"),
         ("aclEnable=true", "must be false: users and permissions are not there yet"),
-        ("maxMessageSize=8388608", "maxMessageSize must be 1 to 7MiB"),
+        ("maxMessageSize=0", "maxMessageSize must be at least 1"),
     ] {
         let (_, alone) = alone(dir.path());
         let message = refusal(&mut with_file(dir.path(), "broker.conf", &format!("{text}\n{alone}")));
