@@ -72,8 +72,12 @@ impl Broker {
             return;
         }
         match result {
-            Ok(records) if records.is_empty() => {}
-            Ok(records) => {
+            Ok(mut records) => {
+                let holes = self.holes();
+                records.retain(|record| !holes.contains(&record.log_offset));
+                if records.is_empty() {
+                    return;
+                }
                 for DamagedRecord { queue, offset, log_offset, .. } in
                     records.iter().filter(|record| !known.contains(record))
                 {

@@ -154,6 +154,12 @@ pub struct Measures {
     pub reads: usize,
     /// Bytes of the log that retention has left.
     pub kept: u64,
+    /// Damaged messages that are known, which stop their consumers.
+    pub damaged: usize,
+    /// Damaged messages that were given up, which consumers pass.
+    pub given_up: usize,
+    /// Files of the log that the scrub could not verify.
+    pub unverified: usize,
     /// End of the log that is durable and visible.
     pub committed: LogOffset,
     /// End of the log with what is being written.

@@ -93,6 +93,7 @@ fn a_message_that_was_given_up_is_passed_and_never_denied() {
     assert_eq!(stopped.code, response::SYSTEM_ERROR, "{}", stopped.remark);
     let found = scrub(&mut node);
     let at = found[0].log_offset;
+    assert_eq!((node.measure().damaged, node.measure().given_up), (1, 0));
     node.input(Input::GiveUp(found));
     for _ in 0..2 {
         let all = node.pull("T", 0, 0);
@@ -109,6 +110,9 @@ fn a_message_that_was_given_up_is_passed_and_never_denied() {
             viewed.remark
         );
         node = node.restart();
+        assert!(!scrub(&mut node).is_empty(), "the bytes are as damaged as they were");
+        assert_eq!((node.measure().damaged, node.measure().given_up), (0, 1), "and nobody need do anything");
+        assert!(!node.warnings.iter().any(|text| text.contains("is damaged on disk")), "{:?}", node.warnings);
     }
     assert_eq!(node.send("T", 0, "next", "").number("queueOffset"), 25, "its offset stays its own");
 }

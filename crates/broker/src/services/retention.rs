@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use steadfast_store::unit::QueueName;
 use steadfast_types::{LogOffset, Timestamp};
 use steadfast_wire::body::{DamagedMessage, KeptSegment, PinnedMessages, RetentionReport};
 use steadfast_wire::code::response;
@@ -73,14 +74,19 @@ impl Broker {
         }
     }
 
-    /// Damaged messages that recovery or the scrub has met.
-    pub(super) fn damaged(&self) -> Vec<DamagedMessage> {
+    /// Damaged messages that recovery or the scrub has met and nobody has given up.
+    pub(crate) fn damaged(&self) -> Vec<DamagedMessage> {
         let fenced = self.state.topics.iter().flat_map(|topic| &topic.queues).flat_map(|queue| {
             queue.fenced().iter().map(|(offset, unit)| (&queue.name, *offset, unit.log_offset))
         });
         let scrubbed = self.damage.records().map(|record| (&record.queue, record.offset, record.log_offset));
         let all: BTreeSet<_> = fenced.chain(scrubbed).collect();
-        let all = all.into_iter().map(|(queue, offset, log_offset)| DamagedMessage {
+        let is_given_up = |queue: &QueueName, offset| {
+            let queue = self.state.topics.queue(&queue.topic, queue.queue_id);
+            queue.is_some_and(|queue| queue.holes().contains_key(&offset))
+        };
+        let all = all.into_iter().filter(|(queue, offset, _)| !is_given_up(queue, *offset));
+        let all = all.map(|(queue, offset, log_offset)| DamagedMessage {
             topic: queue.topic.to_string(),
             queue_id: queue.queue_id.get(),
             offset: offset.get(),

@@ -40,6 +40,7 @@ pub(crate) fn page(node: &Node, measures: &Measures, telemetry: &Telemetry) -> S
     conflicts(&mut page, &measures.conflicts);
     dead_letters(&mut page, measures);
     storage(&mut page, measures, telemetry);
+    damage(&mut page, measures);
     requests(&mut page, telemetry);
     own(&mut page, node, measures, telemetry);
     page.finish()
@@ -223,6 +224,28 @@ fn storage(page: &mut Page, measures: &Measures, telemetry: &Telemetry) {
         Gauge,
         "Bytes of committed messages that consumers cannot see yet: none, the commit shows them.",
         0,
+    );
+}
+
+/// Promise P3: damage is told of, and never passed in silence. RocketMQ has no such figures.
+fn damage(page: &mut Page, measures: &Measures) {
+    page.single(
+        "steadfast_damaged_messages",
+        Gauge,
+        "Messages that are damaged on disk; each stops the consumers of its queue. See steadfast repair.",
+        measures.damaged,
+    );
+    page.single(
+        "steadfast_given_up_messages",
+        Gauge,
+        "Damaged messages that an operator gave up; consumers pass them.",
+        measures.given_up,
+    );
+    page.single(
+        "steadfast_unverified_segments",
+        Gauge,
+        "Files of the log that the scrub could not read to their ends.",
+        measures.unverified,
     );
 }
 

@@ -107,6 +107,10 @@ impl Client {
 
     /// Posts a send of a message.
     pub(crate) fn post_send(&mut self, topic: &'static str, body: &[u8]) -> i32 {
+        self.post_send_with(topic, body, "")
+    }
+
+    fn post_send_with(&mut self, topic: &'static str, body: &[u8], properties: &str) -> i32 {
         let mut ext = ExtFields::default();
         SendMessage {
             producer_group: "test".into(),
@@ -115,7 +119,7 @@ impl Client {
             default_topic_queue_nums: 4,
             queue_id: 0,
             born_timestamp: 1,
-            properties: Some("".into()),
+            properties: Some(properties.to_owned().into()),
             ..SendMessage::default()
         }
         .encode_v2(&mut ext);
@@ -124,6 +128,12 @@ impl Client {
 
     pub(crate) fn send(&mut self, topic: &'static str, body: &[u8]) -> Answer {
         self.post_send(topic, body);
+        self.answer().expect("an answer")
+    }
+
+    /// Sends a message with properties, as they are stored.
+    pub(crate) fn send_with(&mut self, topic: &'static str, body: &[u8], properties: &str) -> Answer {
+        self.post_send_with(topic, body, properties);
         self.answer().expect("an answer")
     }
 

@@ -115,6 +115,9 @@ fn a_scrape_equals_the_traffic() {
         ("steadfast_position_jump_repeated_messages_total", &["cause=\"commit\""], 15.0),
         ("steadfast_connections", &[], 1.0),
         ("steadfast_leading", &[], 1.0),
+        ("steadfast_damaged_messages", &[], 0.0),
+        ("steadfast_given_up_messages", &[], 0.0),
+        ("steadfast_unverified_segments", &[], 0.0),
         ("steadfast_poisoned", &[], 0.0),
         ("steadfast_log_unsynced_bytes", &[], 0.0),
     ] {

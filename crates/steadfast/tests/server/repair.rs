@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::process::{Server, command, refusal, run, until};
 
 const NEEDLE: &[u8] = b"the body that will be damaged";
+const ID: &str = "7F000001000018B4AAC2000000000001";
 
 fn repair(data: &Path, apply: bool) -> (bool, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
@@ -63,9 +64,10 @@ fn filled_log(settings: &[&str]) -> (tempfile::TempDir, Server) {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), settings);
     let mut client = Client::connect(server.broker());
-    for body in [b"first".as_slice(), NEEDLE, b"third"] {
-        assert_eq!(client.send("t", body).code(), response::SUCCESS);
-    }
+    assert_eq!(client.send("t", b"first").code(), response::SUCCESS);
+    let properties = format!("UNIQ_KEY\u{1}{ID}\u{2}KEYS\u{1}order-7 customer-3\u{2}");
+    assert_eq!(client.send_with("t", NEEDLE, &properties).code(), response::SUCCESS);
+    assert_eq!(client.send("t", b"third").code(), response::SUCCESS);
     (dir, server)
 }
 
@@ -88,6 +90,10 @@ fn a_damaged_message_stops_its_consumers_until_it_is_given_up() {
     assert!(found, "{log}");
     assert!(listed.contains("queue t/0 offset 1: damaged"), "{listed}");
     assert!(listed.contains("Nothing was changed") && listed.contains("--apply"), "{listed}");
+    // Its producer, or a backup, can be asked for it by these.
+    let line = listed.lines().find(|line| line.contains("offset 1: damaged")).unwrap();
+    let (_, keys) = line.split_once("ids and keys (unverified): ").expect("the keys");
+    assert_eq!(keys.split(' ').collect::<Vec<_>>(), [ID, "order-7", "customer-3"], "{line}");
 
     let server = Server::start(dir.path(), &[]);
     let mut client = Client::connect(server.broker());
@@ -164,6 +170,9 @@ fn the_scrub_finds_damage_before_a_consumer_does() {
     let dir = damaged_log(&["checkpointBytes=1MiB"]);
     let server = Server::start(dir.path(), &["scrubPeriod=1"]);
     until("it is found", || server.log().contains("the message at offset 1 of queue t/0"));
+    let (_, page) = server.page("/metrics");
+    let damaged = page.lines().find(|line| line.starts_with("steadfast_damaged_messages{")).unwrap();
+    assert!(damaged.ends_with(" 1"), "{damaged}");
 }
 
 #[test]
