@@ -49,9 +49,11 @@ pub(crate) struct Hole {
     pub(crate) log_offset: LogOffset,
 }
 
-/// Old messages go.
+/// Old messages go. A decision may take several records, one for each so many queues; the last one drops the segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Expire {
+    /// Which record of its decision this is, from 0. It holds only if those before it do.
+    pub(crate) part: u32,
     /// Queues that begin later now.
     pub(crate) starts: Vec<QueueStart>,
     /// Bases of segments that are no longer part of the log.
@@ -201,6 +203,7 @@ impl Control {
 
 impl Expire {
     fn encode(&self, out: &mut BytesMut) {
+        out.put_u32(self.part);
         out.put_u32(self.starts.len() as u32);
         for QueueStart { topic, queue_id, min } in &self.starts {
             put_text(out, topic);
@@ -212,7 +215,7 @@ impl Expire {
     }
 
     fn decode(bytes: &mut &[u8]) -> Result<Self, Malformed> {
-        let mut this = Self { starts: Vec::new(), segments: Vec::new() };
+        let mut this = Self { part: bytes.try_get_u32()?, starts: Vec::new(), segments: Vec::new() };
         for _ in 0..bytes.try_get_u32()? {
             let topic = get_text(bytes)?.into();
             let queue_id = QueueId::new(bytes.try_get_u32()?);
@@ -261,7 +264,8 @@ mod tests {
         };
         let delivered = |what| Control::Delivered(Delivered { queue_id: QueueId::new(17), what });
         let start = QueueStart { topic: "t".into(), queue_id: QueueId::new(1), min: QueueOffset::new(9) };
-        let expire = Expire { starts: vec![start], segments: vec![LogOffset::ZERO, LogOffset::new(1 << 30)] };
+        let segments = vec![LogOffset::ZERO, LogOffset::new(1 << 30)];
+        let expire = Expire { part: 3, starts: vec![start], segments };
         let hole = Hole {
             topic: "t".into(),
             queue_id: QueueId::new(2),

@@ -32,5 +32,5 @@ mod state;
 pub use broker::Broker;
 pub use delay_levels::{DelayLevels, InvalidLevels};
 pub use options::{Flush, Options};
-pub use retention::Retention;
+pub use retention::{Retention, utc_hour};
 pub use state::TopicConfig;

@@ -70,11 +70,11 @@ impl Broker {
             pending.control.encode(&mut payload);
             let len = PREFIX_LEN + payload.len();
             if head_len(1) + len > CONTROL_ROOM {
-                let pending = self.pending.controls.pop_front();
-                if let Some((origin, _)) = pending.and_then(|pending| pending.answer) {
-                    let cause =
-                        format!("the change takes {len} bytes in the log, the limit is {CONTROL_ROOM}");
-                    reply(origin, not_stored(response::SYSTEM_ERROR, &cause), out);
+                let Some(pending) = self.pending.controls.pop_front() else { return };
+                let cause = format!("the change takes {len} bytes in the log, the limit is {CONTROL_ROOM}");
+                match pending.answer {
+                    Some((origin, _)) => reply(origin, not_stored(response::SYSTEM_ERROR, &cause), out),
+                    None => out(Effect::Warn(format!("a change of state is not made: {cause}"))),
                 }
                 continue;
             }

@@ -9,7 +9,7 @@ use node::{MemDisk, Node, options};
 use steadfast_broker::{Options, Retention};
 use steadfast_store::disk::Space;
 use steadfast_store::log::{DIR, segment_bases};
-use steadfast_wire::body::{Body, RetentionReport};
+use steadfast_wire::body::{Body, ConsumeStats, RetentionReport};
 use steadfast_wire::code::{request, response};
 use steadfast_wire::header::Header;
 use steadfast_wire::headers;
@@ -84,6 +84,20 @@ fn read_all(node: &mut Node, queue: i32) -> Vec<usize> {
     }
 }
 
+/// Jumps of a group that are on record with the cause `expired`: from, to.
+fn expired(node: &mut Node, group: &str) -> Vec<(Option<i64>, i64)> {
+    let mut header = Header::request(request::GET_CONSUME_STATS, 0);
+    let stats = headers::GetConsumeStats {
+        consumer_group: group.into(),
+        topic: Some("T".into()),
+        ..headers::GetConsumeStats::default()
+    };
+    stats.encode(&mut header.ext);
+    let answer = node.ask(header.into_owned(), Bytes::new());
+    let jumps = ConsumeStats::decode(&answer.body).unwrap().position_jumps.into_iter();
+    jumps.filter(|jump| jump.cause == "expired").map(|jump| (jump.from, jump.to)).collect()
+}
+
 #[test]
 fn old_messages_go_and_everything_says_so() {
     let mut node = open(small());
@@ -110,11 +124,17 @@ fn old_messages_go_and_everything_says_so() {
     let asked = node.ask_position("slow", "T", 0);
     let begins = min(&mut node, 0);
     assert_eq!(node.answer_to(asked).unwrap().number("offset"), begins);
+    assert_eq!(expired(&mut node, "slow"), [(Some(3), begins)]);
+    let measured = node.measure().jumps;
+    let [jumps] = &measured[..] else { panic!("{measured:?}") };
+    assert_eq!((&*jumps.group, jumps.cause, jumps.jumps), ("slow", "expired", 1));
+    assert_eq!(jumps.skipped, begins as u64 - 3);
     // Another process finds the same.
     let all = [read_all(&mut node, 0), read_all(&mut node, 1)];
     let mut node = node.restart();
     assert_eq!([read_all(&mut node, 0), read_all(&mut node, 1)], all);
     assert_eq!(min(&mut node, 0), begins);
+    assert_eq!(expired(&mut node, "slow"), [(Some(3), begins)]);
 }
 
 /// P5: the files go only after a verified snapshot covers the decision; a crash before leaves them, and the next
@@ -256,12 +276,16 @@ fn an_index_run_is_made_again_over_a_hole() {
 }
 
 fn make_topic(node: &mut Node, topic: &str, attributes: &str) -> node::Answer {
+    make_topic_of(node, topic, 2, attributes)
+}
+
+fn make_topic_of(node: &mut Node, topic: &str, queues: i32, attributes: &str) -> node::Answer {
     let mut header = Header::request(request::UPDATE_AND_CREATE_TOPIC, 0);
     let create = headers::CreateTopic {
         topic: topic.into(),
         default_topic: "TBW102".into(),
-        read_queue_nums: 2,
-        write_queue_nums: 2,
+        read_queue_nums: queues,
+        write_queue_nums: queues,
         perm: 6,
         topic_filter_type: "SINGLE_TAG".into(),
         topic_sys_flag: Some(0),
@@ -331,6 +355,31 @@ fn the_retry_topic_of_a_protected_topic_is_protected() {
     wait(&mut node, 2 * MINUTE);
     assert_eq!(node.pull("%RETRY%g", 0, 0).bodies(), ["once more"]);
     assert_eq!(node.pull("%RETRY%other", 0, 0).code, response::PULL_OFFSET_MOVED);
+}
+
+/// A message that waits for its time stays, however old it is by then, and goes once it was delivered.
+#[test]
+fn a_delayed_message_stays_until_it_is_delivered() {
+    let mut node = open(small());
+    // Level 17 is an hour.
+    node.send("D", 0, "later", "DELAY\u{1}17\u{2}");
+    send(&mut node, 0..25);
+    wait(&mut node, 2 * MINUTE);
+    assert_eq!(bases(&node), [0, 2]);
+    let answer = node.ask(Header::request(request::GET_RETENTION, 0), Bytes::new());
+    let report = RetentionReport::decode(&answer.body).unwrap();
+    assert_eq!(
+        report.segments[0].why,
+        "delayed messages in queue SCHEDULE_TOPIC_XXXX/16 are not delivered yet"
+    );
+    let [pin] = &report.pins[..] else { panic!("{:?}", report.pins) };
+    assert_eq!((pin.group.as_deref(), pin.messages, &pin.segments[..]), (None, 1, &[0][..]));
+    assert!(pin.release.contains("when they are due"), "{}", pin.release);
+    node.fill();
+    node.pass(60 * MINUTE);
+    assert_eq!(node.pull("D", 0, 0).bodies(), ["later"]);
+    wait(&mut node, 2 * MINUTE);
+    assert!(!bases(&node).contains(&0), "{:?}", bases(&node));
 }
 
 /// However full the disk is: messages are refused before one is removed that somebody needs.
@@ -426,4 +475,97 @@ fn the_report_says_what_keeps_the_log_and_how_to_release_it() {
     assert_eq!((pin.from, pin.messages, &pin.segments[..]), (0, 1, &[0][..]));
     assert!(pin.bytes > 0 && pin.age >= 2 * MINUTE, "{pin:?}");
     assert!(pin.release.contains("updateTopic -t P -a -steadfast.protected"), "{}", pin.release);
+}
+
+/// A decision about more queues than one record can hold takes several; the files go after the last one.
+#[test]
+fn any_number_of_queues_can_move() {
+    const TOPICS: usize = 40;
+    const QUEUES: i32 = 1024;
+    let topic = |i: usize| format!("{i:0>100}");
+    let fill = |node: &mut Node| {
+        for (topic, queue) in
+            (0..TOPICS).map(topic).flat_map(|topic| (0..QUEUES).map(move |q| (topic.clone(), q)))
+        {
+            if queue % 256 == 0 {
+                node.fill();
+            }
+            let sent = node.send(&topic, queue, "x", "");
+            assert_eq!(sent.code, response::SUCCESS, "{}", sent.remark);
+        }
+    };
+    let mut node = open(Options { checkpoint_messages: 4_000, ..small() });
+    for i in 0..TOPICS {
+        make_topic_of(&mut node, &topic(i), QUEUES, "+steadfast.protected=true");
+    }
+    fill(&mut node);
+    for (i, queue) in (0..TOPICS).flat_map(|i| (0..QUEUES).map(move |queue| (i, queue))) {
+        node.fill();
+        node.commit("g", &topic(i), queue, 1);
+    }
+    send(&mut node, 0..25);
+    let before = bases(&node);
+    wait(&mut node, 2 * MINUTE);
+    let after = bases(&node);
+    // What is left holds the decision itself.
+    assert!(before.len() > 10 && after.first() >= before.last(), "{before:?} {after:?}");
+    assert_eq!(node.warnings, Vec::<String>::new());
+    for queue in [0, QUEUES - 1] {
+        let gone = node.pull(&topic(TOPICS - 1), queue, 0);
+        assert_eq!((gone.code, gone.number("minOffset")), (response::PULL_OFFSET_MOVED, 1));
+    }
+}
+
+/// One queue of many is needed again while the decision is written: no part of it removes anything.
+#[test]
+fn a_decision_in_several_records_holds_as_a_whole() {
+    let mut node = open(small());
+    let topics = ["P0", "P1", "P2"];
+    for topic in topics {
+        make_topic_of(&mut node, topic, 1024, "+steadfast.protected=true");
+        for queue in 0..1024 {
+            node.fill();
+            node.send(topic, queue, "kept", "");
+            node.commit("g", topic, queue, 1);
+        }
+    }
+    send(&mut node, 0..25);
+    let before = bases(&node);
+    node.hold_writes = true;
+    // In the first of the records.
+    node.commit("g", "P0", 5, 0);
+    wait(&mut node, 2 * MINUTE);
+    for _ in 0..10 {
+        node.release_writes();
+    }
+    node.hold_writes = false;
+    node.release_writes();
+    assert_eq!(bases(&node), before);
+    assert_eq!(node.pull("P0", 5, 0).bodies(), ["kept"]);
+    assert!(
+        node.warnings.iter().any(|text| text.contains("needs some of them again")),
+        "{:?}",
+        node.warnings
+    );
+}
+
+/// Space is short and nothing can go: that is told, once.
+#[test]
+fn a_disk_that_cannot_be_emptied_is_told_of() {
+    let mut node = open(small());
+    make_topic(&mut node, "P", "+steadfast.protected=true");
+    for _ in 0..25 {
+        node.fill();
+        node.send("P", 0, &"x".repeat(100_000), "");
+    }
+    node.disk.set_space(Space { total: 100 * SEGMENT, free: 12 * SEGMENT });
+    for _ in 0..3 {
+        wait(&mut node, 2 * MINUTE);
+    }
+    let told: Vec<_> = node.warnings.iter().filter(|text| text.contains("log files should go")).collect();
+    let [told] = &told[..] else { panic!("{told:?}") };
+    assert!(
+        told.contains("3 log files") && told.contains("88 %") && told.contains("admin retention"),
+        "{told}"
+    );
 }

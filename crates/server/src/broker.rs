@@ -9,13 +9,15 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use jiff::tz::TimeZone;
 use steadfast_broker::io::Input;
 use steadfast_broker::recovery::{self, Opened};
 use steadfast_broker::request::Edge;
-use steadfast_broker::{Flush, Options, Retention};
+use steadfast_broker::{Flush, Options, Retention, utc_hour};
 use steadfast_net::{Limits, Server};
 use steadfast_store::disk::Disk;
 use steadfast_store::log;
+use steadfast_types::Timestamp;
 use tokio::net::TcpSocket;
 use tokio::select;
 use tokio::sync::watch;
@@ -305,14 +307,21 @@ pub(crate) fn options(config: &Config, advertised: SocketAddr) -> Options {
         retention: Retention {
             reserved: u64::from(config.file_reserved_time) * 3_600_000,
             hours: config.delete_when.0.clone(),
+            hour_of: local_hour,
             bytes: config.retention_bytes.0,
             every: config.clean_resource_interval.0.into(),
             clean_above: config.disk_max_used,
-            force_above: config.disk_clean_forcibly,
+            force_above: if config.clean_file_forcibly { config.disk_clean_forcibly } else { 100 },
             refuse_above: config.disk_warning_level,
         },
         ..Options::default()
     }
+}
+
+/// The hour of the day in the machine's time zone.
+fn local_hour(at: Timestamp) -> u8 {
+    let local = i64::try_from(at.get()).ok().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+    local.map_or_else(|| utc_hour(at), |at| at.to_zoned(TimeZone::system()).hour().unsigned_abs())
 }
 
 fn edge(options: &Options) -> Edge {

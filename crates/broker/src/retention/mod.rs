@@ -17,8 +17,8 @@ use steadfast_types::{LogOffset, Timestamp};
 use self::clock::AgeClock;
 pub(crate) use self::pins::{Holder, Pin};
 pub(crate) use self::rules::Demand;
-pub use self::rules::Retention;
 use self::rules::Standing;
+pub use self::rules::{Retention, utc_hour};
 use crate::broker::{Broker, Out, Phase};
 use crate::control::{Control, Expire, QueueStart};
 use crate::io::{Effect, Extent, Freed, Freeing, Now, ReadResult};
@@ -30,12 +30,19 @@ use steadfast_store::sabotage::{self, Sabotage};
 const PINNED_PAUSE: u64 = 6;
 /// Segments that one decision looks at.
 const CANDIDATES: usize = 256;
-/// Queues that one record moves.
+/// Places of queues in segments that one decision looks at: with very many queues, it is about fewer segments.
+const EXTENTS: usize = 1 << 20;
+/// Queues that one record moves: with the longest names, a third of what a record may take.
 const QUEUES_PER_RECORD: usize = 1024;
+/// Milliseconds until it is told again that space cannot be made.
+const TELL_EVERY: u64 = 3_600_000;
 /// Milliseconds until files that could not be freed are tried again.
 const RETRY_AFTER: u64 = 60_000;
 /// Files of freed segments that are kept for new ones.
 const SPARES: usize = 2;
+
+const WITHDRAWN: &str = "old messages were to be removed, but somebody needs some of them again: a position was moved back \
+                         or a topic protected meanwhile; it is decided anew";
 
 /// What a leader remembers of retention between steps.
 #[derive(Debug, Default)]
@@ -53,6 +60,10 @@ pub(crate) struct Retaining {
     retry_at: u64,
     /// Spare files were given up, as space is short.
     lean: bool,
+    /// A decision did not hold when it was applied.
+    withdrawn: bool,
+    /// Ticks before which it is not told again that space cannot be made.
+    told_until: u64,
 }
 
 impl Retaining {
@@ -82,6 +93,9 @@ impl Broker {
     /// Looks from time to time what should go.
     pub(crate) fn look_after_space(&mut self, now: Now, out: &mut Out<'_>) {
         self.free(now, out);
+        if std::mem::take(&mut self.retaining.withdrawn) {
+            out(Effect::Warn(WITHDRAWN.to_owned()));
+        }
         if self.phase != Phase::Leading || now.ticks < self.retaining.next {
             return;
         }
@@ -105,7 +119,23 @@ impl Broker {
         }
         if candidates.first().is_some_and(|(_, newest)| demand.wants(*newest, 0)) {
             self.ask_for_extents(demand, candidates, out);
+        } else if candidates.is_empty() && demand.at_least > 0 {
+            self.tell_pressed(now, demand, "the rest of the log is newer than the newest snapshot", out);
         }
+    }
+
+    /// Tells, once in a while, that the log stays longer than the disk or its limit allow.
+    fn tell_pressed(&mut self, now: Now, demand: Demand, cause: &str, out: &mut Out<'_>) {
+        if now.ticks < self.retaining.told_until {
+            return;
+        }
+        self.retaining.told_until = now.ticks + TELL_EVERY;
+        out(Effect::Warn(format!(
+            "{} log files should go to make space ({} % of the disk are in use) and none can: {cause}; steadfast admin \
+             retention shows what keeps them",
+            demand.at_least,
+            self.room.space.used_percent()
+        )));
     }
 
     /// Whether a decision was proposed and is not applied yet.
@@ -124,7 +154,9 @@ impl Broker {
         let tail = self.layout.base_of(self.applied.end);
         let end = if sabotage::is(Sabotage::FreedBeforeSnapshot) { tail } else { self.stretch.from };
         let covered = |base: LogOffset| base + self.layout.segment_size <= end;
-        segments.iter().copied().filter(|(base, _)| covered(*base)).take(CANDIDATES).collect()
+        let queues = self.state.topics.iter().map(|topic| topic.queues.len()).sum::<usize>().max(1);
+        let most = (EXTENTS / queues).clamp(1, CANDIDATES);
+        segments.iter().copied().filter(|(base, _)| covered(*base)).take(most).collect()
     }
 
     fn ask_for_extents(
@@ -156,12 +188,12 @@ impl Broker {
         };
         let mut going: Vec<usize> = Vec::new();
         let pins = self.state.pins();
+        let pins: Vec<_> = pins.iter().filter_map(|pin| Some((pin, pin.extent(&extents)?))).collect();
         for (i, (_, newest)) in candidates.iter().enumerate() {
             if !demand.wants(*newest, going.len()) {
                 break;
             }
-            let needed = |pin: &Pin| pin.extent(&extents).is_some_and(|extent| pin.needs(&extent.offsets[i]));
-            if !pins.iter().any(needed) {
+            if !pins.iter().any(|(pin, extent)| pin.needs(&extent.offsets[i])) {
                 going.push(i);
             }
         }
@@ -169,6 +201,9 @@ impl Broker {
         if segments.is_empty() {
             // All of it is needed: that will not change so soon.
             self.retaining.next = now.ticks + PINNED_PAUSE * self.options.retention.every;
+            if demand.at_least > 0 {
+                self.tell_pressed(now, demand, "somebody still has to process messages in each of them", out);
+            }
             return;
         }
         for expire in self.records(&extents, &going, segments) {
@@ -177,31 +212,30 @@ impl Broker {
         }
     }
 
-    /// The records of a decision. The segments go with the last one, and with it the starts of protected queues: if one
-    /// of them turns out to be wrong, it is refused as a whole, and what the others have moved was due anyway.
-    fn records(&self, extents: &[Extent], going: &[usize], segments: Vec<LogOffset>) -> Vec<Expire> {
+    /// The records of a decision. The segments go with the last one: if the start of a protected queue turns out to be
+    /// wrong, its record and those after it are refused, and what the others have moved was due anyway.
+    fn records(&self, extents: &[Extent], going: &[usize], mut segments: Vec<LogOffset>) -> Vec<Expire> {
         let starts = extents.iter().filter_map(|extent| start_after(extent, going));
-        let (protected, free): (Vec<_>, Vec<_>) = starts.partition(|start| {
+        let (protected, mut starts): (Vec<_>, Vec<_>) = starts.partition(|start| {
             self.state.topics.get(&start.topic).is_some_and(|topic| self.state.holds(topic))
         });
-        let records = free.chunks(QUEUES_PER_RECORD);
-        let mut records: Vec<Expire> =
-            records.map(|starts| Expire { starts: starts.to_vec(), segments: Vec::new() }).collect();
-        match records.last_mut() {
-            Some(last) => {
-                last.starts.extend(protected);
-                last.segments = segments;
-            }
-            None => records.push(Expire { starts: protected, segments }),
-        }
-        records
+        starts.extend(protected);
+        let last = starts.len().div_ceil(QUEUES_PER_RECORD).max(1) - 1;
+        let mut starts = starts.into_iter();
+        let records = (0..=last).map(|i| Expire {
+            part: i as u32,
+            starts: starts.by_ref().take(QUEUES_PER_RECORD).collect(),
+            segments: if i == last { std::mem::take(&mut segments) } else { Vec::new() },
+        });
+        records.collect()
     }
 
-    /// A decision is committed.
+    /// The last record of a decision is committed: these segments go, unless messages of theirs are needed again.
     pub(crate) fn expired(&mut self, segments: &[LogOffset]) {
         let decided = self.applied.end;
         let dropped = segments.iter().filter(|base| !self.state.segments.has(**base));
         self.retaining.dropped.extend(dropped.map(|base| (*base, decided)));
+        self.retaining.withdrawn |= segments.iter().any(|base| self.state.segments.has(*base));
     }
 
     /// Frees the files of dropped segments, as far as a checkpoint covers the decision.

@@ -4,19 +4,22 @@ use steadfast_store::disk::Space;
 use steadfast_types::{LogOffset, Timestamp};
 
 /// An operator's rules. The names of RocketMQ's keys are in brackets; ratios are in percent of the disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Retention {
     /// Milliseconds that messages are kept (`fileReservedTime`).
     pub reserved: u64,
-    /// Hours of the day, UTC, in which old messages are removed (`deleteWhen`).
+    /// Hours of the day in which old messages are removed (`deleteWhen`).
     pub hours: Vec<u8>,
+    /// The hour of the day at a time, where the broker stands: [`utc_hour`], unless the shell knows of time zones.
+    pub hour_of: fn(Timestamp) -> u8,
     /// Bytes of log above which the oldest go, 0 for no limit (`retentionBytes`).
     pub bytes: u64,
     /// Milliseconds between two looks (`cleanResourceInterval`).
     pub every: u64,
     /// Above this, old messages are removed at any hour (`diskMaxUsedSpaceRatio`).
     pub clean_above: u32,
-    /// Above this, the oldest are removed whatever their age (`diskSpaceCleanForciblyRatio`).
+    /// Above this, the oldest are removed whatever their age (`diskSpaceCleanForciblyRatio`); 100 is never
+    /// (`cleanFileForciblyEnable=false`).
     pub force_above: u32,
     /// Above this, messages are refused (`diskSpaceWarningLevelRatio`).
     pub refuse_above: u32,
@@ -27,6 +30,7 @@ impl Default for Retention {
         Self {
             reserved: 72 * 3_600_000,
             hours: vec![4],
+            hour_of: utc_hour,
             bytes: 0,
             every: 10_000,
             clean_above: 75,
@@ -34,6 +38,11 @@ impl Default for Retention {
             refuse_above: 90,
         }
     }
+}
+
+/// The hour of the day in UTC.
+pub fn utc_hour(at: Timestamp) -> u8 {
+    (at.get() / 3_600_000 % 24) as u8
 }
 
 /// What the rules look at.
@@ -69,8 +78,7 @@ impl Retention {
     pub(super) fn demand(&self, standing: &Standing<'_>) -> Demand {
         let Standing { now, wall, space, segment_size, segments } = *standing;
         let used = space.used_percent();
-        let hour = (wall.get() / 3_600_000 % 24) as u8;
-        let cleaning = self.hours.contains(&hour) || used > self.clean_above;
+        let cleaning = self.hours.contains(&(self.hour_of)(wall)) || used > self.clean_above;
         let older_than = if cleaning { now.get().saturating_sub(self.reserved) } else { 0 };
         let kept = segments.len() as u64 * segment_size;
         let too_long = if self.bytes == 0 { 0 } else { kept.saturating_sub(self.bytes) };
@@ -112,6 +120,12 @@ mod tests {
         assert_eq!(demand(&rules, at_four, 100).older_than.get(), at_four - 3 * DAYS);
         assert_eq!(demand(&rules, at_four + HOUR, 750), Demand::default());
         assert_eq!(demand(&rules, at_four + HOUR, 751).older_than.get(), at_four + HOUR - 3 * DAYS);
+        let eastwards = Retention { hour_of: |at| utc_hour(at + 8 * HOUR), ..rules };
+        assert_eq!(demand(&eastwards, at_four, 100), Demand::default(), "it is noon there");
+        assert!(
+            demand(&eastwards, 10 * DAYS + 20 * HOUR, 100).older_than > Timestamp::ZERO,
+            "it is four there"
+        );
     }
 
     #[test]
@@ -122,5 +136,8 @@ mod tests {
         let rules = Retention::default();
         assert_eq!(demand(&rules, at, 850).at_least, 0);
         assert_eq!(demand(&rules, at, 871).at_least, 3, "21 bytes too many");
+        let rules = Retention { force_above: 100, ..Retention::default() };
+        assert_eq!(demand(&rules, at, 1_000).at_least, 0, "never by force");
+        assert!(demand(&rules, at, 1_000).older_than > Timestamp::ZERO, "but by age");
     }
 }

@@ -33,7 +33,7 @@ use crate::control::{Control, Position};
 use crate::jump::{Jump, JumpCause, Move};
 
 /// Version of the encoding below.
-const VERSION: u16 = 6;
+const VERSION: u16 = 7;
 
 /// Everything that the log decides.
 #[derive(Debug, Default)]
@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(crate) jumps: Jumps,
     pub(crate) locks: Locks,
     pub(crate) segments: Segments,
+    /// Records of retention's last decision that hold; 0 once it is complete.
+    expiring: u32,
 }
 
 /// What a control record changed that somebody outside the state must know of.
@@ -101,11 +103,11 @@ impl State {
         let Some(queue) = self.topics.queue(topic, *queue_id) else { return Vec::new() };
         let (min, has_holes) = (queue.min, !queue.holes().is_empty());
         let from = self.positions.get(group, topic, *queue_id);
-        match self.positions.commit(position, min) {
-            Some((cause, moved)) => vec![self.note(group, topic, cause, vec![moved], at)],
-            None if has_holes => self.pass_holes(position, from, at).into_iter().collect(),
-            None => Vec::new(),
-        }
+        let moved = self.positions.commit(position, min);
+        let jump = moved.map(|(cause, moved)| self.note(group, topic, cause, vec![moved], at));
+        let from = from.filter(|_| has_holes).map(|from| from.max(min));
+        let passed = from.and_then(|from| self.pass_holes(position, from, at));
+        jump.into_iter().chain(passed).collect()
     }
 
     fn jump(&mut self, jump: &Jump, at: Timestamp) -> Option<Jump> {
@@ -161,6 +163,7 @@ impl State {
         self.jumps.encode(&mut out);
         self.locks.encode(&mut out);
         self.segments.encode(&mut out);
+        out.put_u32(self.expiring);
         out.into()
     }
 
@@ -184,6 +187,7 @@ impl State {
             jumps: Jumps::decode(bytes)?,
             locks: Locks::decode(bytes)?,
             segments: Segments::decode(bytes)?,
+            expiring: bytes.try_get_u32()?,
         })
     }
 }

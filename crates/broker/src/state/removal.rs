@@ -14,10 +14,14 @@ impl State {
     /// Old messages go, and with them what was known of them. Positions before what is left move to it.
     pub(super) fn expire(&mut self, expire: &Expire, at: Timestamp) -> Vec<Jump> {
         let mut jumps = Vec::new();
-        // A position may have been moved back, or a topic been protected, since this was decided.
-        if expire.starts.iter().any(|start| self.needs(start)) {
+        // A position may have been moved back, or a topic been protected, since this was decided. Then nothing that
+        // follows in the decision holds either.
+        let follows = expire.part == 0 || expire.part == self.expiring;
+        if !follows || expire.starts.iter().any(|start| self.needs(start)) {
+            self.expiring = 0;
             return jumps;
         }
+        self.expiring = if expire.segments.is_empty() { expire.part + 1 } else { 0 };
         for QueueStart { topic, queue_id, min } in &expire.starts {
             let Some(queue) = self.topics.queue_mut(topic, *queue_id) else { continue };
             queue.begin_at(*min);
@@ -25,6 +29,9 @@ impl State {
             for (group, moved) in self.positions.raise(topic, *queue_id, min) {
                 jumps.push(self.note(&group, topic, JumpCause::Expired, vec![moved], at));
             }
+        }
+        if expire.segments.is_empty() {
+            return jumps;
         }
         for queue in self.topics.queues_mut() {
             queue.forget_damaged(|at| expire.segments.contains(&self.segments.base_of(at)));
@@ -63,12 +70,11 @@ impl State {
     pub(super) fn pass_holes(
         &mut self,
         position: &Position,
-        from: Option<QueueOffset>,
+        from: QueueOffset,
         at: Timestamp,
     ) -> Option<Jump> {
         let name = QueueName::new(position.topic.clone(), position.queue_id);
-        let passed = from.filter(|from| *from < position.offset)?..position.offset;
-        let moves = self.holes_in(&name, passed);
+        let moves = self.holes_in(&name, from..position.offset.max(from));
         (!moves.is_empty()).then(|| self.note(&position.group, &position.topic, JumpCause::Hole, moves, at))
     }
 

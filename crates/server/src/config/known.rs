@@ -67,8 +67,8 @@ pub(super) const FIXED: &[Fixed] = &[
 pub(super) const GROUPS: &[Group] = &[
     Group {
         reason: "old files are removed when they are due, without pauses, and queues have no files of their own",
-        keys: "cleanFileForciblyEnable deleteCommitLogFilesInterval deleteConsumeQueueFilesInterval \
-               deleteFileBatchMax destroyMapedFileIntervalForcibly enableCleanExpiredOffset \
+        keys: "deleteCommitLogFilesInterval deleteConsumeQueueFilesInterval deleteFileBatchMax \
+               destroyMapedFileIntervalForcibly enableCleanExpiredOffset \
                logicalDiskSpaceCleanForciblyThreshold maxBatchDeleteFilesNum redeleteHangedFileInterval \
                replicasPerDiskPartition",
     },

@@ -115,7 +115,7 @@ settings! {
     "Retention" {
         /// Hours after which messages may be removed. RocketMQ's broker.conf says 48.
         "fileReservedTime" => file_reserved_time: u32 = 72, live;
-        /// Hours of the day in which they are. In UTC; RocketMQ goes by the machine's time zone.
+        /// Hours of the day in which they are, in the machine's time zone.
         "deleteWhen" => delete_when: Hours = Hours(vec![4]), live;
         /// Bytes of log above which the oldest messages are removed whatever their age; 0 is no limit.
         "retentionBytes" => retention_bytes: Bytes = Bytes(0), live;
@@ -123,6 +123,8 @@ settings! {
         "diskMaxUsedSpaceRatio" => disk_max_used: u32 = 75, live;
         /// Percent of the disk in use above which the oldest messages are removed whatever their age.
         "diskSpaceCleanForciblyRatio" => disk_clean_forcibly: u32 = 85, live;
+        /// Whether they are; false: nothing goes before fileReservedTime, and a full disk refuses messages instead.
+        "cleanFileForciblyEnable" => clean_file_forcibly: bool = true, live;
         /// Percent of the disk in use above which messages are refused.
         "diskSpaceWarningLevelRatio" => disk_warning_level: u32 = 90, live;
         /// Milliseconds between two looks whether files should go.

@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use steadfast_wire::body::{Body, RetentionReport};
 use steadfast_wire::code::{request, response};
 use steadfast_wire::header::ExtFields;
 
 use crate::client::Client;
-use crate::process::{Server, until};
+use crate::process::{Server, command, command_on_small_disk, set, until};
 
 const SETTINGS: &[&str] = &["retentionBytes=48MiB", "checkpointBytes=1MiB"];
 
@@ -67,4 +68,50 @@ fn the_log_stays_below_its_limit() {
         send(&mut client, 40);
         server.kill();
     }
+}
+
+#[test]
+fn without_force_a_full_disk_refuses_and_removes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command_on_small_disk(dir.path(), "size=320m");
+    let settings = [
+        "cleanFileForciblyEnable=false",
+        "cleanResourceInterval=50",
+        "checkpointBytes=1MiB",
+        "diskFreeMin=1MiB",
+    ];
+    set(&mut command, &settings);
+    let server = Server::spawn(command);
+    let mut client = Client::connect(server.broker());
+    until("the disk is too full", || client.send("t", &[7; 1_000_000]).code() != response::SUCCESS);
+    let refused = client.send("t", &[7; 1_000_000]);
+    assert!(refused.remark().contains("diskSpaceWarningLevelRatio"), "{refused:?}");
+    assert_eq!(report(&mut client).retention_head, 0, "no message is old");
+    let change =
+        client.ask(request::UPDATE_BROKER_CONFIG, ExtFields::default(), b"cleanFileForciblyEnable=true\n");
+    assert_eq!(change.code(), response::SUCCESS, "{change:?}");
+    until("the oldest go", || report(&mut client).retention_head > 0);
+    until("messages are taken again", || client.send("t", &[7; 1_000]).code() == response::SUCCESS);
+}
+
+/// An hour that it is not in UTC, now or soon.
+#[test]
+fn the_hour_of_removal_is_local() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    command.env("TZ", "XST-5");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 3_600;
+    let hours = format!("deleteWhen={};{}", (now + 5) % 24, (now + 6) % 24);
+    let settings = [
+        "checkpointBytes=1MiB",
+        "cleanResourceInterval=50",
+        "fileReservedTime=0",
+        "diskMaxUsedSpaceRatio=100",
+    ];
+    set(&mut command, &settings);
+    set(&mut command, &[&hours, "diskSpaceCleanForciblyRatio=100", "diskSpaceWarningLevelRatio=100"]);
+    let server = Server::spawn(command);
+    let mut client = Client::connect(server.broker());
+    send(&mut client, 60);
+    until("old files go", || report(&mut client).retention_head > 0);
 }
