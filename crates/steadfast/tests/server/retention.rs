@@ -74,22 +74,20 @@ fn the_log_stays_below_its_limit() {
 fn without_force_a_full_disk_refuses_and_removes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = command_on_small_disk(dir.path(), "size=320m");
-    let settings = [
-        "cleanFileForciblyEnable=false",
-        "cleanResourceInterval=50",
-        "checkpointBytes=1MiB",
-        "diskFreeMin=1MiB",
-    ];
-    set(&mut command, &settings);
+    set(&mut command, &["cleanResourceInterval=50", "checkpointBytes=1MiB", "diskFreeMin=1MiB"]);
     let server = Server::spawn(command);
     let mut client = Client::connect(server.broker());
+    let force = |client: &mut Client, enable: bool| {
+        let change = format!("cleanFileForciblyEnable={enable}\n");
+        let answer = client.ask(request::UPDATE_BROKER_CONFIG, ExtFields::default(), change.as_bytes());
+        assert_eq!(answer.code(), response::SUCCESS, "{answer:?}");
+    };
+    force(&mut client, false);
     until("the disk is too full", || client.send("t", &[7; 1_000_000]).code() != response::SUCCESS);
     let refused = client.send("t", &[7; 1_000_000]);
     assert!(refused.remark().contains("diskSpaceWarningLevelRatio"), "{refused:?}");
     assert_eq!(report(&mut client).retention_head, 0, "no message is old");
-    let change =
-        client.ask(request::UPDATE_BROKER_CONFIG, ExtFields::default(), b"cleanFileForciblyEnable=true\n");
-    assert_eq!(change.code(), response::SUCCESS, "{change:?}");
+    force(&mut client, true);
     until("the oldest go", || report(&mut client).retention_head > 0);
     until("messages are taken again", || client.send("t", &[7; 1_000]).code() == response::SUCCESS);
 }
