@@ -49,6 +49,11 @@ impl fmt::Display for MessageBody {
 }
 
 impl MessageBody {
+    /// Whether it is compressed, and cannot be unpacked.
+    pub(super) fn is_packed(&self) -> bool {
+        self.packed.is_some()
+    }
+
     /// Old clients set no compression type; theirs is zlib.
     pub(super) fn unpack(stored: &[u8], sys_flag: i32) -> Self {
         if sys_flag & sys_flag::COMPRESSED == 0 {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use steadfast_types::message_id::offset_msg_id;
 use steadfast_types::properties::{self, KEYS, TAGS, UNIQ_KEY};
 use steadfast_types::record::{self, Record, StoredMessage};
+use steadfast_types::sys_flag;
 
 use super::body::MessageBody;
 use super::output::{java_map, or_null};
@@ -68,6 +69,9 @@ impl Message {
     fn new(stored: &StoredMessage<'_>, store_size: usize, broker_name: &str) -> Self {
         let property = |name| properties::get(stored.properties, name).map(str::to_owned);
         let offset_msg_id = offset_msg_id(stored.store_host, stored.stamp.log_offset);
+        let body = MessageBody::unpack(stored.body, stored.sys_flag);
+        // As consumers see it: what is unpacked is not compressed any more.
+        let unpacked = if body.is_packed() { 0 } else { sys_flag::COMPRESSED };
         Message {
             msg_id: property(UNIQ_KEY).unwrap_or_else(|| offset_msg_id.clone()),
             offset_msg_id,
@@ -85,13 +89,13 @@ impl Message {
             reconsume_times: stored.reconsume_times,
             prepared_transaction_offset: stored.prepared_transaction_offset,
             flag: stored.flag,
-            sys_flag: stored.sys_flag,
+            sys_flag: stored.sys_flag & !unpacked,
             store_size,
             body_crc: record::body_crc(stored.body),
             properties: properties::iter(stored.properties)
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .collect(),
-            body: MessageBody::unpack(stored.body, stored.sys_flag),
+            body,
         }
     }
 

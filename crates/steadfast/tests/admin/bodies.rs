@@ -57,13 +57,17 @@ fn packed_bodies_are_unpacked() {
     ];
     for (key, sys_flag, hex, body) in packed {
         send(&world, key, sys_flag, &bytes(&hex.replace(' ', "")));
-        assert_eq!(found(&world, key)["body"], body, "{key}");
+        let message = found(&world, key);
+        assert_eq!(message["body"], body, "{key}");
+        // As mqadmin shows it: the bit for compression is gone, what it was stays.
+        assert_eq!(message["sysFlag"], sys_flag - 1, "{key}");
     }
     for (key, sys_flag, kind) in [("a", 1, "ZLIB"), ("b", 0x101, "LZ4"), ("c", 0x201, "ZSTD")] {
         send(&world, key, sys_flag, &[255, 0]);
         let message = found(&world, key);
         let shown = (&message["bodyHex"], &message["bodyPacked"]);
         assert_eq!(shown, (&json!("ff00"), &json!(format!("{kind}, damaged"))), "{message}");
+        assert_eq!(message["sysFlag"], sys_flag);
     }
 }
 
