@@ -4,7 +4,7 @@
 mod node;
 
 use bytes::Bytes;
-use node::{Answer, Node, options, pull_header};
+use node::{Answer, MemDisk, Node, options, pull_header, send_header};
 use steadfast_broker::Options;
 use steadfast_broker::io::Input;
 use steadfast_wire::code::{request, response};
@@ -13,7 +13,7 @@ use steadfast_wire::headers;
 
 /// A node without automatic topics, with a topic T of this permission.
 fn with_topic(perm: i32) -> Node {
-    let mut node = Node::open(node::MemDisk::default(), Options { auto_create_topic: false, ..options() });
+    let mut node = Node::open(MemDisk::default(), Options { auto_create_topic: false, ..options() });
     let mut header = Header::request(request::UPDATE_AND_CREATE_TOPIC, 0);
     let topic = headers::CreateTopic {
         topic: "T".into(),
@@ -69,4 +69,39 @@ fn a_broker_that_cannot_write_says_so() {
     let mut node = with_topic(6);
     node.input(Input::Stop);
     refused(&node.send("T", 0, "x", ""), response::SERVICE_NOT_AVAILABLE, "the broker is stopping");
+}
+
+/// Until the broker can write it takes nothing; then it goes on by itself.
+#[test]
+fn a_broker_that_is_starting_says_so() {
+    let mut node = Node::starting(MemDisk::default(), options(), 1_000_000);
+    let answer = node.send("T", 0, "x", "");
+    refused(&answer, response::SERVICE_NOT_AVAILABLE, "the broker is starting");
+    refused(&answer, response::SERVICE_NOT_AVAILABLE, "stored=no; retry=safe");
+    node.fill();
+    assert_eq!(node.send("T", 0, "x", "").code, response::SUCCESS);
+    assert_eq!(node.pull("T", 0, 0).bodies(), ["x"], "what was refused is not there");
+}
+
+/// Senders are told before what waits for the disk fills the memory; what was taken is kept.
+#[test]
+fn a_broker_with_too_much_to_write_says_how_much() {
+    let mut node = Node::open(MemDisk::default(), Options { pending_bytes: 10_000, ..options() });
+    node.send("T", 0, "first", "");
+    node.hold_writes = true;
+    let body = "x".repeat(4_000);
+    let sent: Vec<_> = (0..4).map(|_| node.request(1, send_header("T", 0, ""), body.clone())).collect();
+    // One is being written, two wait.
+    assert!(sent[..3].iter().all(|opaque| node.answer_to(*opaque).is_none()));
+    let busy = node.answer_to(sent[3]).expect("the last one is told");
+    refused(&busy, response::SYSTEM_BUSY, "bytes wait to be written");
+    refused(&busy, response::SYSTEM_BUSY, "stored=no; retry=safe");
+    let said: usize = busy.remark.split(' ').find_map(|word| word.parse().ok()).expect("how many");
+    assert!((8_000..10_000).contains(&said), "{}", busy.remark);
+    while node.held_writes() > 0 {
+        node.release_writes();
+    }
+    assert!(sent[..3].iter().all(|opaque| node.answer_to(*opaque).unwrap().code == response::SUCCESS));
+    node.hold_writes = false;
+    assert_eq!(node.send("T", 0, "last", "").number("queueOffset"), 4, "the refused one took no offset");
 }

@@ -8,7 +8,8 @@ use std::sync::mpsc::channel;
 
 use node::{MemDisk, Node};
 use steadfast_broker::Options;
-use steadfast_broker::io::ReadResult;
+use steadfast_broker::io::{Input, ReadResult};
+use steadfast_store::checkpoint;
 use steadfast_wire::code::response;
 
 fn fill(node: &mut Node, messages: usize) {
@@ -236,6 +237,91 @@ fn a_search_that_never_gets_its_turn_is_answered() {
     for opaque in begun.into_iter().chain([young]) {
         assert_eq!(node.answer_to(opaque).unwrap().bodies(), ["body 0"]);
     }
+}
+
+/// rmq#2582: who reads an old backlog from the disk and who sends do not hold up each other. Checkpoints meanwhile move
+/// what is read from memory to index runs.
+#[test]
+fn an_old_backlog_is_read_while_messages_are_sent() {
+    const MESSAGES: usize = 1_000;
+    let options = Options { read_cache_bytes: 0, ..node::options() };
+    let mut node = Node::open(MemDisk::default(), options);
+    let send = |node: &mut Node, sent: &mut usize| {
+        if sent.is_multiple_of(100) {
+            node.make_space();
+        }
+        let answer = node.send("T", 0, &format!("body {sent}"), "");
+        assert_eq!(answer.number("queueOffset"), *sent as i64, "answered while a read is under way");
+        *sent += 1;
+    };
+    let mut sent = 0;
+    (0..MESSAGES / 2).for_each(|_| send(&mut node, &mut sent));
+    let (runs_before, mut read, mut cold) = (runs(&node).len(), Vec::new(), 0);
+    node.hold_reads = true;
+    while read.len() < MESSAGES {
+        let pull = node.request(2, node::pull_header("T", 0, read.len() as i64, 0), "");
+        let is_cold = node.answer_to(pull).is_none();
+        let more = 20.min(MESSAGES - sent);
+        (0..more).for_each(|_| send(&mut node, &mut sent));
+        if is_cold {
+            cold += usize::from(more > 0);
+            node.release_read();
+        }
+        let answer = node.answer_to(pull).expect("the pull is answered");
+        assert_eq!(answer.code, response::SUCCESS, "{}", answer.remark);
+        read.extend(answer.bodies());
+    }
+    assert!(cold >= 10 && runs(&node).len() >= runs_before + 10, "{cold} cold reads while messages came");
+    let expected: Vec<_> = (0..MESSAGES).map(|i| format!("body {i}")).collect();
+    assert_eq!(read, expected, "each once, in order");
+}
+
+/// rmq#7539: checkpoints that fail again and again, at whatever operation of the disk, do not fill it.
+#[test]
+fn a_checkpoint_that_keeps_failing_leaves_nothing_that_grows() {
+    const TIMES: usize = 5;
+    let mut node = Node::new();
+    fill(&mut node, 50);
+    node.hold_checkpoints = true;
+    fill(&mut node, 20);
+    let derived = |node: &Node| -> Vec<String> {
+        node.disk.paths().into_iter().filter(|path| !path.starts_with("log/") && path != "meta").collect()
+    };
+    let before = derived(&node);
+    let mut failures = 0;
+    for operations in 0.. {
+        let mut done = false;
+        for _ in 0..TIMES {
+            let checkpoint = node.checkpoint.take().expect("it is tried again");
+            node.disk.stop_after(operations);
+            let written = checkpoint::write(&node.disk, *checkpoint);
+            node.disk.stop_after(-1);
+            done = written.is_ok();
+            let left = derived(&node);
+            // A run, a snapshot and what one attempt could not remove.
+            assert!(
+                left.len() <= before.len() + 3,
+                "after {operations} operations: {before:?} became {left:?}"
+            );
+            if let Ok(snapshot) = written {
+                node.reader.install(&snapshot);
+                node.input(Input::CheckpointDone(Ok(snapshot.runs)));
+                break;
+            }
+            failures += 1;
+            node.input(Input::CheckpointDone(Err("the disk stopped".to_owned())));
+            node.ticks += 5_000;
+            fill(&mut node, 1);
+        }
+        if done {
+            break;
+        }
+    }
+    assert!(failures > 10 * TIMES, "{failures} failures");
+    let mut node = node.restart();
+    let left = derived(&node);
+    assert!(left.len() <= before.len() + 2 && !left.iter().any(|path| path.ends_with(".tmp")), "{left:?}");
+    assert_eq!(node.query("T", "key49").bodies(), ["body 49"]);
 }
 
 /// A key of many messages: a lookup within a time reads those of that time, wherever in the log it is.

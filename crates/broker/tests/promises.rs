@@ -36,6 +36,27 @@ fn nothing_is_answered_or_shown_before_it_is_durable() {
     assert_eq!(node.query("T", "orderId").bodies(), ["second"]);
 }
 
+/// Group commit: while a write is under way senders wait, and all of them share the next one.
+#[test]
+fn what_comes_while_a_write_is_under_way_shares_the_next_one() {
+    const SENDERS: u64 = 500;
+    let mut node = Node::new();
+    node.send("T", 0, "first", "");
+    node.hold_writes = true;
+    let alone = node.request(1, send_header("T", 0, ""), "alone");
+    let sent: Vec<_> = (0..SENDERS)
+        .map(|sender| node.request(2 + sender, send_header("T", (sender % 4) as i32, ""), "together"))
+        .collect();
+    let answered = |node: &Node| sent.iter().filter(|opaque| node.answer_to(**opaque).is_some()).count();
+    assert_eq!((node.held_writes(), answered(&node)), (1, 0), "one write at a time");
+    node.release_writes();
+    assert!(node.answer_to(alone).is_some());
+    assert_eq!((node.held_writes(), answered(&node)), (1, 0), "one write for all of them");
+    node.release_writes();
+    assert_eq!((node.held_writes(), answered(&node)), (0, SENDERS as usize));
+    assert!(sent.iter().all(|opaque| node.answer_to(*opaque).unwrap().code == response::SUCCESS));
+}
+
 /// P1: a write that takes too long is an error that says what is not known.
 #[test]
 fn a_late_flush_is_unknown_and_what_waits_behind_it_is_not_stored() {

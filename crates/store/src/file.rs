@@ -88,7 +88,11 @@ pub(crate) fn publish<D: Disk, T, E: From<FileError>>(
     }
     let verified = drafted?;
     disk.rename(&temp, &format!("{dir}/{name}")).map_err(at(&temp))?;
-    disk.sync_dir(dir).map_err(at(dir))?;
+    if let Err(error) = disk.sync_dir(dir) {
+        // What was refused is not kept: attempts that fail one after the other would fill the disk.
+        let _ = disk.remove(&format!("{dir}/{name}"));
+        return Err(at(dir)(error).into());
+    }
     Ok(verified)
 }
 

@@ -87,6 +87,7 @@ pub enum Undecodable {
 /// Writes a snapshot, reads it back and verifies it, then removes all but the two newest valid generations.
 /// After Ok the log up to `index` is no longer needed.
 pub fn write<D: Disk>(disk: &D, dir: &str, index: LogIndex, payload: &[u8]) -> Result<(), SnapshotError> {
+    make_room(disk, dir)?;
     let mut header = Vec::with_capacity(HEADER_LEN);
     header.put_u32(MAGIC);
     header.put_u32(VERSION);
@@ -111,6 +112,17 @@ pub fn write<D: Disk>(disk: &D, dir: &str, index: LogIndex, payload: &[u8]) -> R
         },
     )?;
     prune(disk, dir, index)
+}
+
+/// Removes what attempts have left that failed after their file was written. While that is impossible nothing new is
+/// written: each attempt has a name of its own, and they would fill the disk.
+fn make_room<D: Disk>(disk: &D, dir: &str) -> Result<(), SnapshotError> {
+    file::remove_leftovers(disk, dir)?;
+    let there = list(disk, dir)?;
+    match there.last() {
+        Some(newest) if there.len() > GENERATIONS => prune(disk, dir, *newest),
+        _ => Ok(()),
+    }
 }
 
 /// The newest generation that verifies and decodes, None if there never was one. Removes what a crash left

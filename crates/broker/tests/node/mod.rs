@@ -162,6 +162,13 @@ impl Node {
 
     /// Opens the disk at a time of the wall clock.
     pub(crate) fn open_at(disk: MemDisk, options: Options, wall: u64) -> Self {
+        let mut node = Self::starting(disk, options, wall);
+        node.fill();
+        node
+    }
+
+    /// As [`Node::open_at`], but the broker has no space to begin writing yet.
+    pub(crate) fn starting(disk: MemDisk, options: Options, wall: u64) -> Self {
         let opened = recovery::open(disk.clone(), &options, 42).unwrap();
         let Opened { broker, writer, filler, reader, layout, report } = opened;
         let edge = Edge {
@@ -172,7 +179,7 @@ impl Node {
             process_id: 1,
             ids: Arc::new(AtomicU32::new(0)),
         };
-        let mut node = Self {
+        Self {
             disk,
             options,
             wall,
@@ -200,9 +207,7 @@ impl Node {
             checkpoint: None,
             hold_freeing: false,
             freeing: None,
-        };
-        node.fill();
-        node
+        }
     }
 
     /// Lets the filler work, and the broker look at its clock.
@@ -351,6 +356,11 @@ impl Node {
     pub(crate) fn measure(&mut self) -> Measures {
         self.input(Input::Measure(7));
         self.measures.take().expect("the figures")
+    }
+
+    /// How many writes are kept.
+    pub(crate) fn held_writes(&self) -> usize {
+        self.held.len()
     }
 
     /// Makes the writes that were kept; those that follow are kept again.
