@@ -27,8 +27,8 @@ use super::template::GROUP;
 /// Delay level of all messages, and its time by default.
 const LEVEL: i32 = 1;
 const LEVEL_TIME: Duration = Duration::from_secs(1);
-/// How long to wait for a message that is due.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How much earlier than due a message may seem to come, as two clocks may differ.
+const CLOCKS: Duration = Duration::from_millis(500);
 /// Pause between two looks for them.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -201,10 +201,18 @@ impl Load {
     /// Reads what turned up after `tails` until it is everything, and judges it.
     async fn collect(&self, from: &Target, tails: &[Range]) -> anyhow::Result<Seen> {
         let mut ranges = tails.to_vec();
-        let mut seen =
-            Seen { content: self.content, times: HashMap::new(), broken: 0, lateness: Latencies::new() };
-        let mut last_news = Instant::now();
-        while seen.times.len() < self.messages as usize {
+        let mut seen = Seen {
+            content: self.content,
+            times: HashMap::new(),
+            broken: 0,
+            early: 0,
+            lateness: Latencies::new(),
+        };
+        let patience = LEVEL_TIME + self.target.timeout;
+        let (mut last_news, mut was_complete) = (Instant::now(), false);
+        // One more look when all are there: a message that comes twice may do so then.
+        while !was_complete {
+            was_complete = seen.times.len() >= self.messages as usize;
             let ends = from.contents().await?;
             for (range, end) in ranges.iter_mut().zip(&ends) {
                 range.to = end.to;
@@ -216,18 +224,19 @@ impl Load {
             }
             if seen.times.len() > before {
                 last_news = Instant::now();
-            } else if last_news.elapsed() > PATIENCE {
+            } else if last_news.elapsed() > patience {
                 break;
             }
             tokio::time::sleep(PAUSE).await;
         }
         let missing = self.messages - seen.times.len() as u64;
         let twice = seen.times.values().filter(|times| **times > 1).count();
-        if missing > 0 || twice > 0 || seen.broken > 0 {
+        if missing > 0 || twice > 0 || seen.early > 0 || seen.broken > 0 {
             bail!(
                 "NO RESULT, because of {} acknowledged messages {missing} did not turn up, {twice} did more than once, \
-                 and {} were damaged",
+                 {} before they were due, and {} were damaged",
                 self.messages,
+                seen.early,
                 seen.broken
             );
         }
@@ -241,6 +250,7 @@ struct Seen {
     /// How often, by number.
     times: HashMap<u64, u32>,
     broken: u64,
+    early: u64,
     /// Time past the delay until they were stored to be read.
     lateness: Latencies,
 }
@@ -258,6 +268,7 @@ impl Visit for Seen {
         }
         let due = Duration::from_millis(message.born_time) + LEVEL_TIME;
         let stored = Duration::from_millis(message.stamp.store_time.get());
+        self.early += u64::from(stored + CLOCKS < due);
         self.lateness.record(stored.saturating_sub(due), 1);
     }
 }

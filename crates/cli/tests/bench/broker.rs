@@ -7,14 +7,15 @@ use std::thread;
 
 use bytes::{Bytes, BytesMut};
 use steadfast_types::record::{Draft, Stamp, stamp};
-use steadfast_types::{LogOffset, QueueId, QueueOffset, Timestamp};
+use steadfast_types::{LogOffset, QueueId, QueueOffset, Timestamp, properties, topic};
 use steadfast_wire::batch;
 use steadfast_wire::body::{Body, BrokerData, ClusterInfo, QueueData, TopicRouteData};
 use steadfast_wire::code::{request, response};
 use steadfast_wire::frame::{self, Frame};
 use steadfast_wire::header::Header;
 use steadfast_wire::headers::{
-    GetMaxOffset, OffsetResponse, PullMessage, PullMessageResponse, SendMessage, SendMessageResponse,
+    ConsumerSendMsgBack, GetMaxOffset, OffsetResponse, PullMessage, PullMessageResponse, SendMessage,
+    SendMessageResponse,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -45,27 +46,57 @@ pub(crate) enum Fault {
     Hang,
     /// Everything is refused from here on.
     RefuseAll,
+    /// Delivered at once, although it was to come later.
+    Early,
 }
+
+/// Records of a topic by queue; None where a message was lost.
+type Queues = [Vec<Option<Bytes>>; QUEUES];
 
 #[derive(Default)]
 struct Log {
-    /// Records by queue; None where a message was lost.
-    queues: [Vec<Option<Bytes>>; QUEUES],
+    topics: BTreeMap<String, Queues>,
+    /// What a consumer may send back, by log offset.
+    sent: Vec<Sent>,
     sends: u64,
+    sent_back: u64,
 }
+
+#[derive(Clone)]
+struct Sent {
+    topic: String,
+    queue: usize,
+    born_time: u64,
+    body: Bytes,
+    properties: String,
+}
+
+/// Milliseconds that a delayed message and one that was sent back have to wait.
+const DELAY: u64 = 1_000;
 
 struct Broker {
     fault: Fault,
+    /// The victim is among the messages that are sent back.
+    in_retries: bool,
     addr: SocketAddr,
     log: Mutex<Log>,
 }
 
 /// Starts a broker that is its own name server and never ends; returns its address.
 pub(crate) fn start(fault: Fault) -> String {
+    listen(fault, false)
+}
+
+/// The same, but the message that meets the fault is one that a consumer sends back.
+pub(crate) fn start_for_retries(fault: Fault) -> String {
+    listen(fault, true)
+}
+
+fn listen(fault: Fault, in_retries: bool) -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let addr = listener.local_addr().unwrap();
-    let broker = Arc::new(Broker { fault, addr, log: Mutex::default() });
+    let broker = Arc::new(Broker { fault, in_retries, addr, log: Mutex::default() });
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -110,8 +141,9 @@ impl Broker {
                 vec![]
             }
             request::GET_MAX_OFFSET => {
-                let queue = GetMaxOffset::decode(&asked.ext).unwrap().queue_id as usize;
-                OffsetResponse { offset: log.queues[queue].len() as i64 }.encode(&mut header.ext);
+                let asked = GetMaxOffset::decode(&asked.ext).unwrap();
+                let queue = &log.queues(&asked.topic)[asked.queue_id as usize];
+                OffsetResponse { offset: queue.len() as i64 }.encode(&mut header.ext);
                 vec![]
             }
             request::SEND_MESSAGE_V2 | request::SEND_BATCH_MESSAGE => {
@@ -119,7 +151,11 @@ impl Broker {
                 self.send(&mut log, &fields, &frame.body, &mut header)?;
                 vec![]
             }
-            request::PULL_MESSAGE => pull(&log, &PullMessage::decode(&asked.ext).unwrap(), &mut header),
+            request::CONSUMER_SEND_MSG_BACK => {
+                self.send_back(&mut log, &ConsumerSendMsgBack::decode(&asked.ext).unwrap());
+                vec![]
+            }
+            request::PULL_MESSAGE => pull(&mut log, &PullMessage::decode(&asked.ext).unwrap(), &mut header),
             other => panic!("the bench sent {}", request::name(other)),
         };
         Some((header, body))
@@ -135,18 +171,25 @@ impl Broker {
         log.sends += 1;
         let fault = match self.fault {
             Fault::RefuseAll if log.sends >= VICTIM => Fault::Refuse,
-            fault if log.sends == VICTIM => fault,
+            fault if log.sends == VICTIM && !self.in_retries => fault,
             _ => Fault::None,
         };
-        let queue = fields.queue_id as usize;
-        let mut first = log.queues[queue].len() as i64;
+        let (queue, place) = (fields.queue_id as usize, log.sent.len());
+        let mut first = log.queues(&fields.topic)[queue].len() as i64;
+        let sent = |body: &[u8], properties: &str| Sent {
+            topic: fields.topic.clone().into_owned(),
+            queue,
+            born_time: fields.born_timestamp as u64,
+            body: Bytes::copy_from_slice(body),
+            properties: properties.to_owned(),
+        };
         if fields.batch {
             for message in batch::records(body) {
                 let message = message.unwrap();
-                log.store(queue, fields, &message.body, message.properties, fault);
+                log.store(sent(&message.body, message.properties), fault);
             }
         } else {
-            log.store(queue, fields, body, fields.properties.as_deref().unwrap(), fault);
+            log.store(sent(body, fields.properties.as_deref().unwrap()), fault);
         }
         match fault {
             Fault::Hang => return None,
@@ -158,13 +201,23 @@ impl Broker {
             _ => {}
         }
         let answer = SendMessageResponse {
-            msg_id: "".into(),
+            msg_id: format!("{place:032X}").into(),
             queue_id: fields.queue_id,
             queue_offset: first,
             ..SendMessageResponse::default()
         };
         answer.encode(&mut header.ext);
         Some(())
+    }
+
+    fn send_back(&self, log: &mut Log, fields: &ConsumerSendMsgBack<'_>) {
+        log.sent_back += 1;
+        let fault = if log.sent_back == VICTIM && self.in_retries { self.fault } else { Fault::None };
+        let mut again = log.sent[fields.offset as usize].clone();
+        again.topic = topic::retry_topic(&fields.group);
+        again.queue = 0;
+        properties::push(&mut again.properties, properties::DELAY, &fields.delay_level.to_string());
+        log.store(again, fault);
     }
 
     fn cluster(&self) -> ClusterInfo {
@@ -197,23 +250,33 @@ impl Broker {
 }
 
 impl Log {
-    fn store(&mut self, queue: usize, fields: &SendMessage<'_>, body: &[u8], properties: &str, fault: Fault) {
+    fn queues(&mut self, topic: &str) -> &mut Queues {
+        self.topics.entry(topic.to_owned()).or_default()
+    }
+
+    fn store(&mut self, sent: Sent, fault: Fault) {
+        self.sent.push(sent.clone());
+        let Sent { topic, queue, born_time, body, properties } = sent;
+        let is_later = properties::get(&properties, properties::DELAY).is_some() && fault != Fault::Early;
+        let store_time = born_time + if is_later { DELAY } else { 0 };
+        let queue_id = QueueId::new(queue as u32);
+        let queue = &mut self.queues(&topic)[queue];
         let mut body = body.to_vec();
         if fault == Fault::Alter {
             body[5] ^= 1;
         }
         let host = "127.0.0.1:1".parse().unwrap();
         let draft = Draft {
-            topic: &fields.topic,
+            topic: &topic,
             flag: 0,
             sys_flag: 0,
-            born_time: fields.born_timestamp as u64,
+            born_time,
             born_host: host,
             store_host: host,
             reconsume_times: 0,
             prepared_transaction_offset: 0,
             body: &body,
-            properties,
+            properties: &properties,
         };
         let copies = match fault {
             Fault::Refuse => 0,
@@ -226,23 +289,23 @@ impl Log {
             stamp(
                 &mut record,
                 Stamp {
-                    queue_id: QueueId::new(queue as u32),
-                    queue_offset: QueueOffset::new(self.queues[queue].len() as u64),
+                    queue_id,
+                    queue_offset: QueueOffset::new(queue.len() as u64),
                     log_offset: LogOffset::ZERO,
-                    store_time: Timestamp::ZERO,
+                    store_time: Timestamp::new(store_time),
                 },
             );
             if fault == Fault::Flip {
                 let at = record.windows(8).position(|window| window == &body[..8]).unwrap();
                 record[at] ^= 1;
             }
-            self.queues[queue].push((fault != Fault::Lose).then(|| record.freeze()));
+            queue.push((fault != Fault::Lose).then(|| record.freeze()));
         }
     }
 }
 
-fn pull(log: &Log, fields: &PullMessage<'_>, header: &mut Header<'_>) -> Vec<u8> {
-    let (queue, from) = (&log.queues[fields.queue_id as usize], fields.queue_offset as usize);
+fn pull(log: &mut Log, fields: &PullMessage<'_>, header: &mut Header<'_>) -> Vec<u8> {
+    let (queue, from) = (&log.queues(&fields.topic)[fields.queue_id as usize], fields.queue_offset as usize);
     let to = queue.len().min(from + fields.max_msg_nums as usize);
     let found: Vec<&Bytes> = queue[from..to].iter().flatten().collect();
     if found.is_empty() {

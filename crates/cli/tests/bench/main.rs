@@ -126,6 +126,32 @@ fn a_damaged_backlog_gets_no_figure() {
     }
 }
 
+/// A run of messages that are to come later, delayed or sent back, of which one meets the fault.
+fn later(mode: &str, fault: Fault) -> Result<(), String> {
+    let addr = if mode == "retry" { broker::start_for_retries(fault) } else { broker::start(fault) };
+    bench(&format!(
+        "{mode} --broker {addr} --queues {} -c 2 -f 4 --messages 500 --timeout 0.5",
+        broker::QUEUES
+    ))
+}
+
+#[test]
+fn messages_that_come_later_get_a_figure_if_all_come_once_and_whole_and_in_time() {
+    for mode in ["delay", "retry"] {
+        later(mode, Fault::None).unwrap();
+        for (fault, with) in [
+            (Fault::Lose, "1 did not turn up, 0 did more than once"),
+            (Fault::Double, "0 did not turn up, 1 did more than once"),
+            (Fault::Early, "1 before they were due, and 0 were damaged"),
+            (Fault::Alter, "0 before they were due, and 1 were damaged"),
+        ] {
+            let result = later(mode, fault);
+            assert_fails(result.map_err(|error| format!("{mode}, {fault:?}: {error}")), with);
+        }
+    }
+    assert_fails(later("delay", Fault::Refuse), "busy, says the test");
+}
+
 #[test]
 fn a_probe_waits_for_the_server() {
     let addr = broker::start(Fault::None);
