@@ -1,7 +1,8 @@
 //! The record of a run: what clients sent, what they were told, what they saw.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use steadfast_types::topic::SCHEDULE;
 use steadfast_types::{LogOffset, QueueOffset};
 
 use crate::final_state::FinalState;
@@ -39,6 +40,8 @@ pub struct Ledger {
     pub(crate) queues: BTreeMap<Queue, BTreeMap<QueueOffset, Vec<Claim>>>,
     pub(crate) positions: BTreeMap<Position, PositionBook>,
     pub(crate) expired: BTreeMap<Queue, QueueOffset>,
+    /// Damaged messages that an operator gave up, or tried to.
+    pub(crate) given_up: BTreeMap<Queue, BTreeSet<QueueOffset>>,
     /// Answers that concern messages nobody sent.
     pub(crate) strays: Vec<(MessageId, &'static str)>,
 }
@@ -249,6 +252,11 @@ impl Ledger {
         *known = first.max(*known);
     }
 
+    /// An operator is about to give a damaged message up: it may be gone from now on, and its offset stays its own.
+    pub fn giving_up(&mut self, queue: &Queue, offset: QueueOffset) {
+        self.given_up.entry(queue.clone()).or_default().insert(offset);
+    }
+
     /// A client is about to set a position, forwards or backwards. Without a matching [`Ledger::acknowledge`]
     /// (one-way request, time-out) it may take effect or not.
     pub fn committing(&mut self, position: &Position, offset: QueueOffset) -> CommitTicket {
@@ -327,14 +335,21 @@ impl Ledger {
 
     /// Whether the messages before `offset` may be gone.
     pub(crate) fn may_be_gone(&self, queue: &Queue, offset: QueueOffset) -> bool {
-        self.expired.get(queue).is_some_and(|first| offset < *first)
+        self.expired.get(queue).is_some_and(|first| offset < *first) || self.is_given_up(queue, offset)
+    }
+
+    /// Whether an operator gave a message up, or tried to.
+    pub(crate) fn is_given_up(&self, queue: &Queue, offset: QueueOffset) -> bool {
+        self.given_up.get(queue).is_some_and(|offsets| offsets.contains(&offset))
     }
 
     /// Whether some messages of a topic are gone: of a message whose place nobody knows, that may be the fate.
     pub(crate) fn has_expired(&self, topic: &str) -> bool {
         let gone =
             |(queue, first): (&Queue, &QueueOffset)| *queue.topic == *topic && *first > QueueOffset::ZERO;
-        self.expired.iter().any(gone)
+        // One that was given up while it waited comes nowhere.
+        let lost = |queue: &Queue| [topic, SCHEDULE].contains(&&*queue.topic);
+        self.expired.iter().any(gone) || self.given_up.keys().any(lost)
     }
 
     /// Compares the record with what a full read of the healed cluster returned.

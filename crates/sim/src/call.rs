@@ -278,6 +278,7 @@ fn pulled(pull: &Pull, answer: &Response, stage: &mut Stage) {
     };
     for message in &seen {
         stage.ledger.delivered(&message.id, &message.place, message.digest, &pull.group);
+        stage.watch.served(message);
     }
     stage.watch.pulled(pull, answer.code, &header, &seen);
     stage.last_seen = seen;
@@ -301,7 +302,10 @@ fn looked_up(topic: &Name, key: &Name, expected: Option<u64>, answer: &Response,
         code => return stage.watch.topic_answer(topic, code),
     };
     let missing = |found: &[Seen]| !found.iter().any(|seen| seen.id == number.into());
+    // It is not denied: the answer says that messages were given up.
+    let is_told = answer.is_ok() || answer.remark.contains("given up");
     match found {
+        Ok(_) if is_told && stage.watch.is_given_up(number) => {}
         Ok(found) if !is_limited(found.len(), answer.body.len()) && missing(&found) => {
             let text = format!("message #{number}, acknowledged, is not found by key {key} of topic {topic}");
             stage.watch.denied(number, text);
@@ -321,7 +325,7 @@ fn viewed(number: u64, place: &Place, answer: &Response, stage: &mut Stage) {
     let denied = ["no message begins", "there is no message", "removed by retention"];
     if answer.is_ok() {
         match message::messages(&answer.body).as_deref() {
-            Ok([seen]) if seen.id == number.into() && seen.place == *place => {}
+            Ok([seen]) if seen.id == number.into() && seen.place == *place => stage.watch.served(seen),
             other => {
                 let text = format!("the message at {place} is #{number}, but a view returned {other:?}");
                 stage.watch.find(Gist::Answer, text);

@@ -1,7 +1,7 @@
 //! Everything that the scheduler of a run plans.
 
 use bytes::BytesMut;
-use steadfast_broker::io::{ConnId, Freed, ReadJob, ReadResult};
+use steadfast_broker::io::{ConnId, Freed, ReadJob, ReadResult, Scrubbed};
 use steadfast_store::checkpoint::Snapshot;
 use steadfast_store::log::{Mark, Room};
 
@@ -68,6 +68,10 @@ pub(crate) enum NodeEvent {
     Checkpointed(WindowId, Result<Box<Snapshot>, String>),
     /// Files of dropped segments are freed.
     Freed(WindowId, Result<Freed, String>),
+    /// The scrub verifies the next segment.
+    Scrub,
+    /// It is done with it.
+    HasScrubbed(WindowId, Box<Scrubbed>),
     /// The process ends, as everything is done.
     Exit,
 }

@@ -1,6 +1,7 @@
 //! A process of the server: the broker, and the threads around it, each a chain of events.
 
 mod brief;
+mod scrub;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::plan::Plan;
 use crate::rng::Rng;
 use crate::scheduler::EventId;
 use crate::stage::Stage;
+use scrub::Scrubbing;
 
 /// Time between two syncs under ASYNC_FLUSH.
 const SYNC_EVERY: Micros = Micros::millis(500);
@@ -52,6 +54,7 @@ pub(crate) struct Node {
     ticks_at_zero: u64,
     writer: Writing,
     filler: Filling,
+    scrub: Option<Scrubbing>,
     /// Requests that were not answered yet, and when they came.
     pub(crate) unanswered: BTreeMap<(ConnId, i32), Micros>,
     /// Log offset of the last durable batch: damage of anything before it can be told from a torn tail.
@@ -117,6 +120,7 @@ impl Node {
                 batch: None,
             },
             filler: Filling { filler, ahead: plan.ahead, tail: report.end, told, busy: false },
+            scrub: plan.workload.scrub.map(Scrubbing::new),
             unanswered: BTreeMap::new(),
             last_batch: LogOffset::ZERO,
             poisoned: false,
@@ -133,6 +137,7 @@ impl Node {
     pub(crate) fn begin(&mut self, stage: &mut Stage) {
         self.step(stage);
         self.fill(stage);
+        self.plan_scrub(stage);
     }
 
     pub(crate) fn life(&self) -> Life {
@@ -252,6 +257,8 @@ impl Node {
                 self.disk.settle(window);
                 self.input(Input::Freed(result), stage);
             }
+            NodeEvent::Scrub => self.scrub(stage),
+            NodeEvent::HasScrubbed(window, scrubbed) => self.scrubbed(window, *scrubbed, stage),
             // These are the world's.
             NodeEvent::Opened(_) | NodeEvent::Exit => {}
         }
@@ -269,6 +276,7 @@ impl Node {
         for effect in effects {
             self.perform(effect, stage);
         }
+        self.look_for_holes(stage);
         if let Some(old) = self.deadline.take() {
             stage.scheduler.cancel(old);
         }

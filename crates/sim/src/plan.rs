@@ -78,11 +78,16 @@ impl Plan {
         }
         let largest_batch = options.pending_bytes as u64 + workload.sizes.largest() as u64;
         let ahead = options.control_reserve + 2 * largest_batch + (1 << 20);
-        let faults = if hostile {
+        let mut faults = if hostile {
             faults::hostile(&workload, &mut rng)
         } else {
             faults::draw(&options, &workload, &mut rng)
         };
+        let mut scrub = Rng::stream(seed, "scrub");
+        if !hostile && options.flush == steadfast_broker::Flush::Sync && scrub.one_in(3) {
+            workload.scrub = Some(Micros::millis(scrub.skewed(5..1_000)));
+            faults::add_damage(&mut faults, &workload, &mut scrub);
+        }
         let power = options.flush == steadfast_broker::Flush::Sync;
         let first_start = rng.one_in(4).then(|| {
             (Micros::new(rng.skewed(1..40_000)), Crash { again: 0, ..Crash::draw(power, &mut rng) })

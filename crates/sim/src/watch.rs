@@ -1,6 +1,8 @@
 //! Checks that need no full read: what an answer may not say, given what other answers said before. What must
 //! hold at the end is the ledger's.
 
+mod holes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
@@ -15,6 +17,7 @@ use crate::call::{CallId, ClientNo, Outcome, Pull};
 use crate::message::{Message, Seen};
 use crate::plan::{Filter, Workload};
 use crate::rng::Rng;
+use holes::GivenUp;
 
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +36,8 @@ pub enum Gist {
     Lookup,
     /// A message was removed that somebody needed.
     Removed,
+    /// A message that was given up is served, or another one in its place.
+    Hole,
     /// Two clients may consume a queue at a time, though it is locked.
     Lock,
     /// The server does not start, though nothing is damaged.
@@ -126,6 +131,8 @@ pub(crate) struct Watch {
     locks: BTreeMap<Queue, ClientNo>,
     /// Stretches of the log that were damaged at some time.
     damaged: Vec<Range<u64>>,
+    /// Messages that an operator gives up, by offset.
+    given_up: BTreeMap<Queue, BTreeMap<u64, GivenUp>>,
     /// The lowest offset, in queues of topics that are deleted at times, that no deletion can have reached.
     safe_from: BTreeMap<Queue, u64>,
 }
@@ -283,7 +290,9 @@ impl Watch {
             response::PULL_NOT_FOUND if pull.filter == Filter::All && next < pull.floor && stable => {
                 Some(format!("finds nothing, though the queue goes on to {}", pull.floor))
             }
-            response::PULL_RETRY_IMMEDIATELY if pull.filter == Filter::All && next != pull.offset => {
+            response::PULL_RETRY_IMMEDIATELY
+                if pull.filter == Filter::All && (next > max || !self.are_given_up(pull, next, &[])) =>
+            {
                 Some(format!("leads to {next} without a message"))
             }
             response::PULL_OFFSET_MOVED if self.retaining && next == number(header.min_offset) => None,
@@ -330,10 +339,7 @@ impl Watch {
         let in_range =
             offsets.is_sorted_by(|a, b| a < b) && offsets[0] >= pull.offset && next > *last && next <= max;
         let right = match &pull.filter {
-            Filter::All => {
-                offsets.iter().copied().eq(pull.offset..pull.offset + offsets.len() as u64)
-                    && next == last + 1
-            }
+            Filter::All => in_range && self.are_given_up(pull, next, &offsets),
             Filter::Tags(tags) => seen
                 .iter()
                 .all(|seen| tags.iter().any(|tag| hash_code(tag) == seen.tag) || self.was_damaged(seen)),

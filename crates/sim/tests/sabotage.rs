@@ -94,6 +94,16 @@ fn a_pin_ignored() {
 }
 
 #[test]
+fn given_up_messages_are_not_in_the_snapshot() {
+    caught(Sabotage::HolesForgotten, &[Gist::Hole]);
+}
+
+#[test]
+fn a_hole_is_passed_in_silence() {
+    caught(Sabotage::HolePassedInSilence, &[Gist::Ledger('C')]);
+}
+
+#[test]
 fn lock_not_recorded() {
     caught(Sabotage::LockNotRecorded, &[Gist::Lock]);
 }

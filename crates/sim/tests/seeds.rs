@@ -12,6 +12,7 @@ const SEEDS: Range<u64> = 0..2_000;
 /// Seeds that failed once, each with what was wrong. They may lie outside of [`SEEDS`].
 const ONCE_FAILED: &[(u64, &str)] = &[
     (71, "a message damaged after the last snapshot was looked up by its key and said never to have been"),
+    (272, "the ledger's: a jump over a message that was given up begins there, not where the position was"),
     (
         2221,
         "the simulator's: a file was restored under a running process, which wrote the damaged block once more",

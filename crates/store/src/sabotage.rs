@@ -26,6 +26,10 @@ pub enum Sabotage {
     FreedBeforeSnapshot,
     /// Messages of protected topics are removed like any other (P6).
     PinIgnored,
+    /// A snapshot leaves out which messages were given up (P5).
+    HolesForgotten,
+    /// A consumer passes a message that was given up, and nothing says so (P6).
+    HolePassedInSilence,
     /// The lock of a queue is granted and not recorded (P5).
     LockNotRecorded,
 }

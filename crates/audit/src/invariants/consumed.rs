@@ -1,16 +1,17 @@
 //! C: a group whose consumers ran until nothing was left got every message of its topics that was acknowledged
 //! before. Only a jump that the server has on record excuses what it went over; one into a new queue leads to its oldest
 //! message and excuses nothing. Positions that clients moved forwards on purpose do not either: such a run must not call
-//! the group drained.
+//! the group drained. What was given up is passed with a jump on record, too.
 
 use steadfast_types::QueueOffset;
 
 use super::{Findings, Run, place};
-use crate::ledger::Witness;
+use crate::ledger::{Claim, Witness};
 use crate::verdict::Invariant::Consumed;
 use crate::{Name, Position, Queue};
 
 pub(super) fn check(run: &Run<'_>, findings: &mut Findings) {
+    check_given_up(run, findings);
     for (queue, found) in run.all() {
         let acks = run.ledger.messages.get(&found.id).map_or(&[][..], |book| &book.acks);
         let acked = acks.iter().map(|(_, when)| *when).min();
@@ -32,6 +33,51 @@ pub(super) fn check(run: &Run<'_>, findings: &mut Findings) {
     }
 }
 
+/// A group that stood before a message that was given up, and stands behind it, did not pass it in silence.
+fn check_given_up(run: &Run<'_>, findings: &mut Findings) {
+    let lost = run.ledger.given_up.iter().flat_map(|(queue, all)| all.iter().map(move |at| (queue, *at)));
+    for (queue, offset) in lost.filter(|(queue, offset)| is_hole(run, queue, *offset)) {
+        for (group, _) in run.state.drained.keys().filter(|(_, topic)| *topic == queue.topic) {
+            let claims = run.ledger.queues.get(queue).and_then(|offsets| offsets.get(&offset));
+            let got = |claim: &Claim| matches!(&claim.by, Witness::Consumer(by, _) if by == group);
+            if passed(run, group, queue, offset)
+                && !claims.into_iter().flatten().any(got)
+                && !jumped_over(run, group, queue, offset)
+                && !has_forgotten(run, group, queue)
+            {
+                let text =
+                    format!("{group} passed {queue}@{offset}, which was given up, and no jump says so");
+                findings.add(Consumed, &[], None, text);
+            }
+        }
+    }
+}
+
+/// Whether a message that may have been given up is: retention has not come to it, and it is not there.
+fn is_hole(run: &Run<'_>, queue: &Queue, offset: QueueOffset) -> bool {
+    run.state.queues.get(queue).is_some_and(|content| content.min <= offset)
+        && run.at(queue, offset).is_none()
+}
+
+/// Whether a group's position was at an offset or before it, and is behind it now.
+fn passed(run: &Run<'_>, group: &Name, queue: &Queue, offset: QueueOffset) -> bool {
+    let position = Position { group: group.clone(), queue: queue.clone() };
+    let now = run.state.positions.as_ref().and_then(|positions| positions.get(&position));
+    let commits = run.ledger.positions.get(&position).into_iter().flat_map(|book| &book.commits);
+    let mut was = commits.filter(|commit| commit.acked.is_some()).filter_map(|commit| commit.offset);
+    now.is_some_and(|now| *now > offset) && was.any(|was| was <= offset)
+}
+
+/// Jumps of a group in a topic that a server keeps on record.
+const KEPT: usize = 64;
+
+/// Whether older jumps may have left the record.
+fn has_forgotten(run: &Run<'_>, group: &Name, queue: &Queue) -> bool {
+    let all = run.state.jumps.iter().flatten();
+    let of = all.filter(|(position, _)| position.group == *group && position.queue.topic == queue.topic);
+    of.map(|(_, jumps)| jumps.len()).sum::<usize>() >= KEPT
+}
+
 /// The cause of the jump that gives a group its first position in a queue.
 const NEW_QUEUE: &str = "new_queue";
 
@@ -46,7 +92,7 @@ fn jumped_over(run: &Run<'_>, group: &Name, queue: &Queue, offset: QueueOffset) 
 #[cfg(test)]
 mod tests {
     use crate::Jump;
-    use crate::fixture::{History, jump, position};
+    use crate::fixture::{History, at, jump, position, queue};
     use crate::verdict::Invariant::Consumed;
 
     #[test]
@@ -98,6 +144,39 @@ mod tests {
             Consumed,
             &["g consumed to the end but never got message a at b0/T/0@0 (log 100)"],
         );
+    }
+
+    /// A message that was given up stood between two that were processed.
+    fn given_up() -> History {
+        let mut history = History::default();
+        history.settled("a", 0);
+        history.send("lost");
+        history.ack("lost", 1);
+        history.settled("c", 2);
+        history.deliver("a", 0);
+        history.deliver("c", 2);
+        history.ledger.committed(&position(), at(1));
+        history.ledger.giving_up(&queue(), at(1));
+        history.ledger.committed(&position(), at(3));
+        history.state.positions = Some([(position(), at(3))].into());
+        history.drain();
+        history
+    }
+
+    #[test]
+    fn a_message_that_was_given_up_is_passed_with_a_jump() {
+        let mut history = given_up();
+        history.state.jumps = Some([(position(), vec![jump("hole", 1, 2)])].into());
+        history.assert_clean();
+        // It had got it before.
+        let mut history = given_up();
+        history.deliver("lost", 1);
+        history.assert_clean();
+    }
+
+    #[test]
+    fn a_message_that_is_passed_in_silence_is_caught() {
+        given_up().assert_broken(Consumed, &["g passed b0/T/0@1, which was given up, and no jump says so"]);
     }
 
     #[test]

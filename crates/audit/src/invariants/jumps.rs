@@ -1,12 +1,16 @@
 //! J: a position moves by what consumers commit, or by a jump that the server has on record with its cause and range.
 //! Every reset that was acknowledged is on record, nothing is on record as a reset that nobody asked for, and every
-//! jump begins where the position was.
+//! jump begins where the position was, but for one over messages that were given up, which are all that it is over.
+
+use steadfast_types::QueueOffset;
 
 use super::{Findings, Run};
 use crate::ledger::PositionBook;
 use crate::verdict::Invariant::Jumps;
 use crate::{Jump, Position};
 
+/// The cause of a jump over messages that were given up.
+const HOLE: &str = "hole";
 /// The cause of a jump that an operator asked for.
 const RESET: &str = "reset";
 
@@ -16,7 +20,11 @@ pub(super) fn check(run: &Run<'_>, findings: &mut Findings) {
     for (position, jumps) in recorded {
         let book = run.ledger.positions.get(position).unwrap_or(&none);
         for jump in jumps {
-            check_jump(position, book, jumps, jump, findings);
+            if *jump.cause == *HOLE {
+                check_hole(run, position, jump, findings);
+            } else {
+                check_jump(position, book, jumps, jump, findings);
+            }
         }
     }
     for (position, book) in &run.ledger.positions {
@@ -28,6 +36,18 @@ pub(super) fn check(run: &Run<'_>, findings: &mut Findings) {
                 findings.add(Jumps, &[], None, text);
             }
         }
+    }
+}
+
+fn check_hole(run: &Run<'_>, position: &Position, jump: &Jump, findings: &mut Findings) {
+    let from = jump.from.map_or(0, QueueOffset::get);
+    let mut over = (from..jump.to.get()).map(QueueOffset::new);
+    if from >= jump.to.get() || over.any(|offset| !run.ledger.is_given_up(&position.queue, offset)) {
+        let to = jump.to;
+        let text = format!(
+            "the position of {position} is said to have passed holes from {from} to {to}, which are none"
+        );
+        findings.add(Jumps, &[], None, text);
     }
 }
 
@@ -50,7 +70,7 @@ fn check_jump(position: &Position, book: &PositionBook, all: &[Jump], jump: &Jum
 
 #[cfg(test)]
 mod tests {
-    use crate::fixture::{History, at, jump, position};
+    use crate::fixture::{History, at, jump, position, queue};
     use crate::verdict::Invariant::Jumps;
 
     fn reset(history: &mut History, to: u64) {
@@ -69,6 +89,20 @@ mod tests {
         let jumps = [jump("reset", 4, 9), jump("reset", 9, 2), jump("reset", 2, 7)];
         history.state.jumps = Some([(position(), jumps.into())].into());
         history.assert_clean();
+    }
+
+    #[test]
+    fn holes_are_what_was_given_up() {
+        let mut history = History::default();
+        history.ledger.committed(&position(), at(4));
+        [6, 7].into_iter().for_each(|offset| history.ledger.giving_up(&queue(), at(offset)));
+        history.state.jumps = Some([(position(), vec![jump("hole", 6, 8)])].into());
+        history.assert_clean();
+        history.state.jumps = Some([(position(), vec![jump("hole", 6, 9)])].into());
+        history.assert_broken(
+            Jumps,
+            &["the position of g on b0/T/0 is said to have passed holes from 6 to 9, which are none"],
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf, BufMut};
+use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::unit::{QueueName, Unit};
 use steadfast_types::{LogOffset, QueueOffset, Timestamp};
 
@@ -153,8 +154,9 @@ impl Queue {
             out.put_u64(offset.get());
             unit.encode(out);
         }
-        out.put_u32(self.holes.len() as u32);
-        for (offset, at) in &self.holes {
+        let holes = || self.holes.iter().filter(|_| !sabotage::is(Sabotage::HolesForgotten));
+        out.put_u32(holes().count() as u32);
+        for (offset, at) in holes() {
             out.put_u64(offset.get());
             out.put_u64(at.get());
         }

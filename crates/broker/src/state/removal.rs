@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::unit::QueueName;
 use steadfast_types::{QueueId, QueueOffset, Timestamp, topic};
 
@@ -75,6 +76,9 @@ impl State {
     ) -> Option<Jump> {
         let name = QueueName::new(position.topic.clone(), position.queue_id);
         let moves = self.holes_in(&name, from..position.offset.max(from));
+        if sabotage::is(Sabotage::HolePassedInSilence) {
+            return None;
+        }
         (!moves.is_empty()).then(|| self.note(&position.group, &position.topic, JumpCause::Hole, moves, at))
     }
 

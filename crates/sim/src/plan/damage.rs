@@ -53,6 +53,12 @@ pub(crate) struct Damage {
 }
 
 impl Damage {
+    /// Damage of the log that nobody meets at once.
+    pub(super) fn of_log(rng: &mut Rng) -> Self {
+        let extent = *rng.pick(&[Extent::Bit, Extent::Sector]);
+        Self { part: Part::Log, extent, newest: false, crash: None }
+    }
+
     pub(super) fn draw(rng: &mut Rng) -> Self {
         let part =
             *rng.pick(&[Part::Log, Part::Log, Part::Snapshot, Part::Snapshot, Part::Index, Part::Meta]);

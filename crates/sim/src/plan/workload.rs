@@ -4,6 +4,7 @@ use std::fmt;
 
 use steadfast_audit::Name;
 
+use crate::clock::Micros;
 use crate::rng::Rng;
 
 /// How large messages are.
@@ -136,6 +137,8 @@ pub(crate) struct Workload {
     pub(crate) resets: u32,
     /// Old messages are removed.
     pub(crate) retaining: bool,
+    /// The pause of the scrub after each segment, if there is one; what it finds is given up at times.
+    pub(crate) scrub: Option<Micros>,
     /// Whether every key is looked up at the end; it takes time.
     pub(crate) look_up: bool,
 }
@@ -168,6 +171,7 @@ impl Workload {
             pause: rng.skewed(100..50_000),
             hostile: false,
             retaining: false,
+            scrub: None,
             look_up: rng.one_in(3),
             resets: *rng.pick(&[0, 0, 2, 6]),
         }
@@ -206,6 +210,7 @@ impl Workload {
             pause: 1_000,
             hostile: true,
             retaining: false,
+            scrub: None,
             look_up: false,
             resets: 0,
         }
@@ -268,10 +273,11 @@ impl fmt::Display for Workload {
             String::new()
         };
         let hostile = if self.hostile { ", bodies that look like the log" } else { "" };
+        let scrub = if self.scrub.is_some() { ", the log is scrubbed and damage given up" } else { "" };
         write!(
             f,
             "{} operations, {} topics, {} producers, {} consumer groups, {} probers, {:?} messages, batches up to \
-             {}, {}% delayed, {}% oneway{hostile}{retaining}",
+             {}, {}% delayed, {}% oneway{hostile}{retaining}{scrub}",
             self.operations,
             self.topics.len(),
             self.producers,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use steadfast_audit::{MessageId, Name};
 use steadfast_broker::DelayLevels;
+use steadfast_types::topic::SCHEDULE;
 use steadfast_types::{QueueId, QueueOffset, Timestamp};
 
 use crate::client::Audit;
@@ -21,12 +22,16 @@ pub(super) fn judge(audit: &Audit, levels: &DelayLevels, watch: &mut Watch) {
     for (key, mut due) in due {
         let (id, topic) = &key;
         let mut came = audit.stored.get(&key).cloned().unwrap_or_default();
-        // What retention has removed cannot be compared any more.
-        let is_whole = !watch.is_retaining() || !(audit.waits_removed || began_late(audit, topic));
+        // What retention has removed, or was given up, cannot be compared any more.
+        let some_waits_gone =
+            watch.is_retaining() && audit.waits_removed || watch.has_holes(|queue| *queue.topic == *SCHEDULE);
+        let some_gone = watch.is_retaining() && began_late(audit, topic)
+            || watch.has_holes(|queue| queue.topic == *topic);
+        let is_whole = !some_waits_gone && !some_gone;
         let is_wrong = match came.len().cmp(&due.len()) {
             Ordering::Equal => false,
-            Ordering::Less => !watch.is_retaining() || !began_late(audit, topic),
-            Ordering::Greater => !watch.is_retaining() || !audit.waits_removed,
+            Ordering::Less => !some_gone,
+            Ordering::Greater => !some_waits_gone,
         };
         if is_wrong {
             let (waited, came) = (due.len(), came.len());
