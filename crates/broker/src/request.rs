@@ -1,6 +1,9 @@
 //! Requests, decoded at the edge before the core sees them. The table from request code to handler is
-//! [`decode`] (code → request) and `services::dispatch` (request → handler).
+//! [`decode`] (code → request) and `services::dispatch` (request → handler). The files below this one read the requests
+//! of one kind of service each.
 
+mod consume;
+mod operate;
 mod send;
 
 use std::net::SocketAddr;
@@ -8,9 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 
 use bytes::Bytes;
+pub use consume::{PullRequest, QueryRequest, SendBackRequest};
+use consume::{heartbeat, lock, pull, query, send_back};
+pub use operate::{ConsumeQueueRequest, RelayRequest, ResetRequest, ResetTarget, StatusRequest};
+use operate::{group_page, relay, reset, topic_config};
 pub(crate) use send::derived;
 pub use send::{PreparedRecord, SendRequest};
-use steadfast_types::{QueueId, QueueOffset, Timestamp, limits};
+use steadfast_types::{QueueId, Timestamp, limits};
 use steadfast_wire::body::{
     Body, CheckClientRequestBody, HeartbeatData, LockBatchRequest, SubscriptionGroupConfig,
     SubscriptionGroupList,
@@ -19,7 +26,6 @@ use steadfast_wire::code::{request, response};
 use steadfast_wire::header::{ExtFields, Header, HeaderError};
 use steadfast_wire::headers::{self, Boundary};
 
-use crate::filter::TagFilter;
 use crate::reply::Reply;
 pub use crate::services::GroupPage;
 use crate::state::TopicConfig;
@@ -174,21 +180,6 @@ pub enum Request {
     GetGroups(GroupPage),
 }
 
-/// A message that its consumer could not process.
-#[derive(Debug, Clone)]
-pub struct SendBackRequest {
-    /// Log offset of the message.
-    pub offset: u64,
-    /// The consumer's group.
-    pub group: String,
-    /// Delay level of the retry, 0 for the usual one, negative for no retry but dead letters.
-    pub delay_level: i32,
-    /// Topic that the consumer takes the message to be of.
-    pub origin_topic: Option<String>,
-    /// Retries after which the message is a dead letter, if the consumer says so.
-    pub max_reconsume_times: Option<i32>,
-}
-
 /// A queue as a client names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueRef {
@@ -203,109 +194,6 @@ impl QueueRef {
     pub fn id(&self) -> Option<QueueId> {
         u32::try_from(self.queue_id).ok().map(QueueId::new)
     }
-}
-
-/// A pull.
-#[derive(Debug, Clone)]
-pub struct PullRequest {
-    /// Consumer group.
-    pub group: String,
-    /// Queue.
-    pub queue: QueueRef,
-    /// First offset wanted.
-    pub offset: i64,
-    /// Most messages.
-    pub max_messages: usize,
-    /// Most bytes.
-    pub max_bytes: usize,
-    /// Position to commit on the way.
-    pub commit: Option<QueueOffset>,
-    /// Milliseconds to hold the request while there is nothing, 0 to answer at once.
-    pub hold: u64,
-    /// Filter in the request; None uses the group's subscription.
-    pub filter: Option<TagFilter>,
-}
-
-/// A request that is for a client of a group.
-#[derive(Debug, Clone)]
-pub struct RelayRequest {
-    /// Request code, the same towards the client.
-    pub code: i32,
-    /// Consumer group.
-    pub group: String,
-    /// Client id.
-    pub client: String,
-    /// Id of the message that is to go along.
-    pub message: Option<String>,
-    /// The header's fields.
-    pub ext: ExtFields<'static>,
-    /// The body.
-    pub body: Bytes,
-}
-
-/// A question for what the clients of a group have read.
-#[derive(Debug, Clone)]
-pub struct StatusRequest {
-    /// Consumer group.
-    pub group: String,
-    /// Topic.
-    pub topic: String,
-    /// One client only.
-    pub client: Option<String>,
-}
-
-/// A question for units of a queue.
-#[derive(Debug, Clone)]
-pub struct ConsumeQueueRequest {
-    /// Queue.
-    pub queue: QueueRef,
-    /// First offset.
-    pub index: i64,
-    /// How many.
-    pub count: usize,
-    /// Group whose subscription is shown.
-    pub group: Option<String>,
-}
-
-/// An operator sets a group's positions.
-#[derive(Debug, Clone)]
-pub struct ResetRequest {
-    /// Consumer group.
-    pub group: String,
-    /// Topic.
-    pub topic: String,
-    /// Queue, or -1 for all.
-    pub queue_id: i32,
-    /// Where to.
-    pub target: ResetTarget,
-    /// False: positions before the target stay where they are.
-    pub force: bool,
-}
-
-/// Where a reset goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ResetTarget {
-    /// To an offset of one queue.
-    Offset(i64),
-    /// To the first message stored at or after a time.
-    Time(Timestamp),
-    /// Past the last message.
-    End,
-}
-
-/// A lookup by key.
-#[derive(Debug, Clone)]
-pub struct QueryRequest {
-    /// Topic.
-    pub topic: String,
-    /// Key: a unique key or one of KEYS.
-    pub key: String,
-    /// Most messages.
-    pub max_messages: usize,
-    /// Earliest store time.
-    pub begin: Timestamp,
-    /// Latest store time.
-    pub end: Timestamp,
 }
 
 /// Turns a frame's header and body into a request. Pure and without order: it runs at the edge, many at once.
@@ -485,35 +373,6 @@ fn check_name(what: &str, name: &str) -> Result<(), Reply> {
     Err(Reply::error(response::SYSTEM_ERROR, remark))
 }
 
-/// A heartbeat of a size that a client can mean.
-fn heartbeat(body: &[u8]) -> Result<HeartbeatData, Reply> {
-    let data: HeartbeatData = json(body)?;
-    let groups = data.producer_data_set.len() + data.consumer_data_set.len();
-    if groups > limits::HEARTBEAT_GROUPS {
-        let remark =
-            format!("the heartbeat names {groups} groups, the limit is {}", limits::HEARTBEAT_GROUPS);
-        return Err(Reply::error(response::SYSTEM_ERROR, remark));
-    }
-    check_name("clientID", &data.client_id)?;
-    for producer in &data.producer_data_set {
-        check_name("groupName", &producer.group_name)?;
-    }
-    for consumer in &data.consumer_data_set {
-        check_name("groupName", &consumer.group_name)?;
-        for subscription in &consumer.subscription_data_set {
-            check_name("topic", &subscription.topic)?;
-        }
-    }
-    Ok(data)
-}
-
-fn lock(body: &[u8]) -> Result<LockBatchRequest, Reply> {
-    let request: LockBatchRequest = json(body)?;
-    check_name("clientId", &request.client_id)?;
-    check_name("consumerGroup", &request.consumer_group)?;
-    Ok(request)
-}
-
 fn malformed(error: HeaderError) -> Reply {
     Reply::error(response::SYSTEM_ERROR, format!("the request's header is not usable: {error}"))
 }
@@ -531,121 +390,4 @@ fn queue_of(ext: &ExtFields<'_>) -> Result<QueueRef, Reply> {
 
 fn topic_of(ext: &ExtFields<'_>) -> Result<String, Reply> {
     Ok(headers::TopicOnly::decode(ext).map_err(malformed)?.topic.into_owned())
-}
-
-fn pull(ext: &ExtFields<'_>) -> Result<PullRequest, Reply> {
-    use steadfast_types::sys_flag::{PULL_COMMIT_OFFSET, PULL_SUBSCRIPTION, PULL_SUSPEND};
-    let h = headers::PullMessage::decode(ext).map_err(malformed)?;
-    let tag_filter = h.expression_type.as_deref().is_none_or(|t| t.is_empty() || t == "TAG");
-    if !tag_filter {
-        let remark = "only filters by tag are supported; SQL92 is not (enablePropertyFilter=false)";
-        return Err(Reply::error(response::SYSTEM_ERROR, remark));
-    }
-    let in_request = h.sys_flag & PULL_SUBSCRIPTION != 0;
-    let max_bytes = h.max_msg_bytes.and_then(|max| usize::try_from(max).ok()).filter(|max| *max > 0);
-    Ok(PullRequest {
-        group: h.consumer_group.into_owned(),
-        queue: QueueRef { topic: h.topic.into_owned(), queue_id: h.queue_id },
-        offset: h.queue_offset,
-        max_messages: usize::try_from(h.max_msg_nums).unwrap_or(0).clamp(1, limits::PULL_MESSAGES),
-        max_bytes: max_bytes.unwrap_or(limits::PULL_BYTES).min(limits::PULL_BYTES),
-        commit: (h.sys_flag & PULL_COMMIT_OFFSET != 0)
-            .then(|| u64::try_from(h.commit_offset).ok().map(QueueOffset::new))
-            .flatten(),
-        hold: if h.sys_flag & PULL_SUSPEND != 0 {
-            u64::try_from(h.suspend_timeout_millis).unwrap_or(0)
-        } else {
-            0
-        },
-        filter: in_request.then(|| TagFilter::parse(h.subscription.as_deref().unwrap_or("*"))),
-    })
-}
-
-fn relay(code: i32, ext: &ExtFields<'_>, body: Bytes) -> Result<RelayRequest, Reply> {
-    let h = headers::ConsumerClient::decode(ext).map_err(malformed)?;
-    let message = match code {
-        request::CONSUME_MESSAGE_DIRECTLY => Some(h.msg_id.map(|id| id.into_owned()).unwrap_or_default()),
-        _ => None,
-    };
-    Ok(RelayRequest {
-        code,
-        group: h.consumer_group.into_owned(),
-        client: h.client_id.map(|client| client.into_owned()).unwrap_or_default(),
-        message,
-        ext: ext.clone().into_owned(),
-        body,
-    })
-}
-
-fn reset(ext: &ExtFields<'_>) -> Result<ResetRequest, Reply> {
-    let h = headers::ResetOffset::decode(ext).map_err(malformed)?;
-    // RocketMQ's tools send offset -1 for none, and take an offset only together with a queue.
-    let offset = h.offset.filter(|offset| h.queue_id >= 0 && *offset != -1);
-    let target = match (offset, u64::try_from(h.timestamp)) {
-        (Some(offset), _) => ResetTarget::Offset(offset),
-        (None, Ok(time)) => ResetTarget::Time(Timestamp::new(time)),
-        (None, Err(_)) => ResetTarget::End,
-    };
-    Ok(ResetRequest {
-        group: h.group.into_owned(),
-        topic: h.topic.into_owned(),
-        queue_id: h.queue_id,
-        target,
-        force: h.force,
-    })
-}
-
-fn query(ext: &ExtFields<'_>) -> Result<QueryRequest, Reply> {
-    let h = headers::QueryMessage::decode(ext).map_err(malformed)?;
-    let time = |ms: i64| Timestamp::new(u64::try_from(ms).unwrap_or(0));
-    Ok(QueryRequest {
-        topic: h.topic.into_owned(),
-        key: h.key.into_owned(),
-        max_messages: usize::try_from(h.max_num).unwrap_or(0).clamp(1, limits::QUERY_RESULTS),
-        begin: time(h.begin_timestamp),
-        end: time(h.end_timestamp),
-    })
-}
-
-fn send_back(ext: &ExtFields<'_>) -> Result<SendBackRequest, Reply> {
-    let h = headers::ConsumerSendMsgBack::decode(ext).map_err(malformed)?;
-    Ok(SendBackRequest {
-        offset: u64::try_from(h.offset).unwrap_or(u64::MAX),
-        group: h.group.into_owned(),
-        delay_level: h.delay_level,
-        origin_topic: h.origin_topic.filter(|topic| !topic.is_empty()).map(|topic| topic.into_owned()),
-        max_reconsume_times: h.max_reconsume_times,
-    })
-}
-
-fn group_page(ext: &ExtFields<'_>) -> Result<GroupPage, Reply> {
-    let h = headers::GetAllSubscriptionGroups::decode(ext).map_err(malformed)?;
-    let number = |n: Option<i32>| n.and_then(|n| usize::try_from(n).ok());
-    let max = number(h.max_group_num).filter(|max| *max > 0).unwrap_or(usize::MAX);
-    Ok(GroupPage { skip: number(h.group_seq).unwrap_or(0), max })
-}
-
-fn topic_config(ext: &ExtFields<'_>) -> Result<(TopicConfig, Changes), Reply> {
-    let h = headers::CreateTopic::decode(ext).map_err(malformed)?;
-    let queues = |n: i32, name: &str| {
-        u32::try_from(n).ok().filter(|n| (1..=limits::QUEUES).contains(n)).ok_or_else(|| {
-            let remark = format!("{name} is {n}, it must be between 1 and {}", limits::QUEUES);
-            Reply::error(response::INVALID_PARAMETER, remark)
-        })
-    };
-    let perm = u32::try_from(h.perm).ok().filter(|perm| *perm <= 7).ok_or_else(|| {
-        let remark = format!("perm is {}, it must be 2 (write), 4 (read), 6 (both) or 0 (neither)", h.perm);
-        Reply::error(response::INVALID_PARAMETER, remark)
-    })?;
-    let changes = Changes::parse(h.attributes.as_deref().unwrap_or(""))
-        .map_err(|problem| Reply::error(response::INVALID_PARAMETER, problem))?;
-    let config = TopicConfig {
-        read_queues: queues(h.read_queue_nums, "readQueueNums")?,
-        write_queues: queues(h.write_queue_nums, "writeQueueNums")?,
-        perm,
-        sys_flag: h.topic_sys_flag.unwrap_or(0),
-        order: h.order,
-        ..TopicConfig::new(h.topic.as_ref(), 0, 0)
-    };
-    Ok((config, changes))
 }
