@@ -74,7 +74,7 @@ impl Broker {
             }
             Request::GetConsumerList(group) => self.consumer_list(&group),
             Request::CheckClientConfig(config) => Self::check_client_config(&config),
-            Request::CreateTopic(config, changes) => self.create_topic(now, origin, config, &changes),
+            Request::CreateTopic(config, changes) => self.create_topic(now, origin, config, &changes, out),
             Request::DeleteTopic(topic) => self.delete_topic(now, origin, &topic),
             Request::GetTopicConfig(topic) => self.topic_config(&topic),
             Request::GetBrokerConfig => Ok(Some(self.broker_config())),
