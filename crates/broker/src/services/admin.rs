@@ -100,6 +100,7 @@ impl Broker {
             ("scrubbedSegments", self.damage.scrubbed.to_string()),
             ("producers", producers.to_string()),
             ("consumers", consumers.to_string()),
+            ("damagedReads", self.damage.reads.to_string()),
         ];
         let figures = figures.into_iter().map(|(key, value)| (key.to_owned(), value));
         Reply::json(&KVTable { table: figures.chain(self.delay_figures()).collect() })

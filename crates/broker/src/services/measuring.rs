@@ -256,3 +256,4 @@ enum Oldest {
     /// One of these will tell.
     OnDisk(Vec<ReadJob>),
 }
+            damaged_reads: self.damage.reads,

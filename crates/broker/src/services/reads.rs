@@ -103,6 +103,23 @@ impl ReadsUnderWay {
 impl ReadPurpose {
     fn is_search(&self) -> bool {
         matches!(self, ReadPurpose::Query { .. } | ReadPurpose::Search { .. })
+    /// Who meets damage that is met; None if that is told of elsewhere.
+    fn reader(&self) -> Option<String> {
+        Some(match self {
+            Self::Delayed(..) => return None,
+            Self::Pull { pull, .. } => {
+                let PullRequest { group, queue, offset, .. } = &**pull;
+                format!(
+                    "a pull of group {group} from queue {}/{} at offset {offset}",
+                    queue.topic, queue.queue_id
+                )
+            }
+            Self::Query { query, .. } => format!("a lookup of key {:?} in topic {}", query.key, query.topic),
+            Self::View { at, .. } => format!("a lookup of log offset {at}"),
+            _ => "a read".to_owned(),
+        })
+    }
+
     }
 }
 
@@ -135,6 +152,11 @@ impl Broker {
         }
         match purpose {
             None => {}
+        if let ReadResult::Damaged(cause) = &result
+            && let Some(reader) = purpose.as_ref().and_then(ReadPurpose::reader)
+        {
+            self.met_damage(now, &reader, cause, out);
+        }
             Some(ReadPurpose::Pull { origin, pull, offsets }) => {
                 self.pull_read_done(origin, &pull, &offsets, result, out);
             }
