@@ -15,6 +15,7 @@ mod offsets;
 mod positions;
 mod progress;
 mod pull;
+mod rates;
 mod reads;
 mod relay;
 mod resets;
@@ -79,7 +80,7 @@ impl Broker {
             Request::GetTopicConfig(topic) => self.topic_config(&topic),
             Request::GetBrokerConfig => Ok(Some(self.broker_config())),
             Request::GetRetention => self.retention_report(origin, out),
-            Request::GetRuntimeInfo => Ok(Some(self.runtime_info(now))),
+            Request::GetRuntimeInfo => self.ask_runtime_info(now, origin, out),
             Request::GetTopicStats(topic) => self.topic_stats(&topic),
             Request::GetConsumerConnections(group) => self.consumer_connections(&group),
             Request::GetConsumeStats(group, topic) => {

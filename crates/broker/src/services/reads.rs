@@ -42,6 +42,8 @@ pub(crate) enum ReadPurpose {
     StoreTime { origin: Origin },
     /// The store time of a message for an operator's figures.
     Age(AgeOf),
+    /// The store time of what may be the oldest message, for runtime infos.
+    Oldest,
     /// The store time of the last message of a queue that a group processed.
     Progress { answer: u64, queue: MessageQueue },
     /// A message that a consumer sends back; `covered` as for a view.
@@ -101,8 +103,6 @@ impl ReadsUnderWay {
 }
 
 impl ReadPurpose {
-    fn is_search(&self) -> bool {
-        matches!(self, ReadPurpose::Query { .. } | ReadPurpose::Search { .. })
     /// Who meets damage that is met; None if that is told of elsewhere.
     fn reader(&self) -> Option<String> {
         Some(match self {
@@ -120,6 +120,8 @@ impl ReadPurpose {
         })
     }
 
+    fn is_search(&self) -> bool {
+        matches!(self, ReadPurpose::Query { .. } | ReadPurpose::Search { .. })
     }
 }
 
@@ -150,13 +152,13 @@ impl Broker {
                 }
             }
         }
-        match purpose {
-            None => {}
         if let ReadResult::Damaged(cause) = &result
             && let Some(reader) = purpose.as_ref().and_then(ReadPurpose::reader)
         {
             self.met_damage(now, &reader, cause, out);
         }
+        match purpose {
+            None => {}
             Some(ReadPurpose::Pull { origin, pull, offsets }) => {
                 self.pull_read_done(origin, &pull, &offsets, result, out);
             }
@@ -171,6 +173,7 @@ impl Broker {
             }
             Some(ReadPurpose::StoreTime { origin }) => Self::store_time_done(origin, result, out),
             Some(ReadPurpose::Age(of)) => self.age_read(of, &result, out),
+            Some(ReadPurpose::Oldest) => self.oldest_read(now, &result, out),
             Some(ReadPurpose::Progress { answer, queue }) => {
                 self.progress_read((answer, &queue), &result, out);
             }
