@@ -225,19 +225,19 @@ fn missing_segments(bases: &[LogOffset], broker: &Broker) -> Option<String> {
     })
 }
 
-/// The newest usable snapshot with its state, and the highest index that any snapshot was made for: so far the log was
-/// committed, whether the snapshot can be read or not.
+/// The newest usable snapshot with its state, and the highest index that any intact snapshot was made for: so far the log
+/// was committed, whether the snapshot can be understood or not.
 #[allow(clippy::type_complexity)]
 fn load_snapshot<D: Disk>(
     disk: &D,
     layout: Layout,
     report: &mut Report,
 ) -> Result<(Option<(Snapshot, State)>, LogIndex), OpenError> {
-    let watermark = snapshot::list(disk, SNAPSHOT_DIR)?.last().copied().unwrap_or_default();
+    let watermark = snapshot::newest_intact(disk, SNAPSHOT_DIR)?.unwrap_or_default();
     match checkpoint::load(disk, |snapshot| State::decode(&snapshot.state)) {
         Ok(None) => Ok((None, watermark)),
         Ok(Some(Loaded { content, damaged, .. })) => {
-            report.warnings.extend(damaged.iter().map(|d| format!("{} is damaged: {}", d.file, d.reason)));
+            report.warnings.extend(damaged.iter().map(|d| format!("{d}; it is passed over")));
             Ok((Some(content), watermark))
         }
         Err(error @ SnapshotError::NewerFormat { .. }) => Err(error.into()),

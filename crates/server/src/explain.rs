@@ -44,6 +44,16 @@ pub(crate) fn data(error: impl Into<anyhow::Error>) -> anyhow::Error {
     anyhow!("{error:#}\n{next}")
 }
 
+/// Data that not even a repair can open.
+pub(crate) fn repair(error: OpenError) -> anyhow::Error {
+    match error {
+        error @ (OpenError::Scan(_) | OpenError::Unidentified { .. }) => {
+            anyhow!("{error}\nthis cannot be repaired: the file has to come from a copy of the data directory")
+        }
+        error => open(error),
+    }
+}
+
 /// Data that cannot be opened.
 pub(crate) fn open(error: OpenError) -> anyhow::Error {
     match error {

@@ -16,6 +16,7 @@ use steadfast_store::meta;
 
 use crate::clock::Clock;
 use crate::disk::RealDisk;
+use crate::dry::DryDisk;
 use crate::explain;
 use crate::lock::Lock;
 
@@ -46,7 +47,11 @@ impl Repair<'_> {
         );
         let _lock = Lock::take(&dir).map_err(explain::data)?;
         let disk = RealDisk::open(&dir).map_err(explain::data)?;
-        let opened = recovery::open_damaged(disk.clone(), &options()).map_err(explain::open)?;
+        if self.apply { Self::run_over(disk, &dir, true, out) } else { Self::run_over(DryDisk(disk), &dir, false, out) }
+    }
+
+    fn run_over<D: Disk>(disk: D, dir: &Path, apply: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+        let opened = recovery::open_damaged(disk.clone(), &options()).map_err(explain::repair)?;
         let mut offline = Offline::new(opened, disk);
         let damaged = offline.damaged()?;
         let (lost, proven) = (offline.opened.report.lost_changes, offline.opened.report.proven);
@@ -71,7 +76,7 @@ impl Repair<'_> {
                  repair it is as if they had not been made"
             )?;
         }
-        if !self.apply {
+        if !apply {
             writeln!(
                 out,
                 "{} damaged messages. Nothing was changed. If there is a copy of the files named above, restore them. To \
@@ -113,14 +118,14 @@ fn describe(record: &DamagedRecord) -> String {
 }
 
 /// A broker without clients, whose effects are carried out one after the other.
-struct Offline {
-    opened: Opened<RealDisk>,
-    disk: RealDisk,
+struct Offline<D: Disk> {
+    opened: Opened<D>,
+    disk: D,
     clock: Clock,
 }
 
-impl Offline {
-    fn new(opened: Opened<RealDisk>, disk: RealDisk) -> Self {
+impl<D: Disk> Offline<D> {
+    fn new(opened: Opened<D>, disk: D) -> Self {
         Self { opened, disk, clock: Clock::start() }
     }
 
@@ -156,7 +161,7 @@ impl Offline {
 
     fn make_room(&mut self) -> anyhow::Result<()> {
         let filler = &mut self.opened.filler;
-        let target = filler.room().filled_to + 4 * Filler::<RealDisk>::STEP;
+        let target = filler.room().filled_to + 4 * Filler::<D>::STEP;
         let mut room = filler.room();
         while room.filled_to < target && !room.disk_full {
             room = filler.step()?;

@@ -1,6 +1,7 @@
 //! A damaged message: found, named, and given up only when somebody says so.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -77,6 +78,16 @@ fn damaged_log(settings: &[&str]) -> tempfile::TempDir {
     assert!(status.success());
     damage(dir.path());
     dir
+}
+
+/// Every file of a data directory with its content, but for the lock, which names its last holder.
+fn content(data: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let dirs = ["", "log", "snapshot", "index"].map(|dir| data.join(dir));
+    let files = dirs.iter().flat_map(|dir| fs::read_dir(dir).unwrap()).map(|file| file.unwrap().path());
+    files
+        .filter(|path| path.is_file() && !path.ends_with("lock"))
+        .map(|path| (path.clone(), fs::read(&path).unwrap()))
+        .collect()
 }
 
 fn next(answer: &crate::client::Answer) -> i64 {
@@ -186,6 +197,48 @@ fn a_damaged_header_keeps_the_server_from_starting_until_it_is_repaired() {
     let all = client.pull("t", 0);
     assert_eq!((all.code(), next(&all)), (response::SUCCESS, 3));
     assert!(all.body.windows(NEEDLE.len()).any(|window| window == NEEDLE));
+}
+
+/// Not even the end of a log that a copy has cut in the middle of an entry.
+#[test]
+fn without_apply_a_repair_changes_no_byte() {
+    let (dir, server) = filled_log(&[]);
+    server.kill();
+    let (path, at, _) = stored(dir.path());
+    File::options().write(true).open(&path).unwrap().set_len(at as u64 + 5).unwrap();
+    fs::write(dir.path().join("snapshot/00000000000000000009.tmp"), "left by a crash").unwrap();
+    let before = content(dir.path());
+    let (done, said, log) = repair(dir.path(), false);
+    assert!(done, "{said}{log}");
+    assert!(content(dir.path()) == before, "a dry run changes nothing");
+    repair(dir.path(), true);
+    assert!(content(dir.path()) != before, "what is compared is what a repair changes");
+}
+
+/// Nobody is sent from the repair to the repair.
+#[test]
+fn what_cannot_be_repaired_is_said_to_be() {
+    let (dir, server) = filled_log(&[]);
+    server.kill();
+    damage_header(dir.path());
+    damage_table(dir.path());
+    for apply in [false, true] {
+        let (done, _, message) = repair(dir.path(), apply);
+        assert!(!done && message.contains("from a copy"), "{message}");
+        assert!(message.contains("log/00000000000000000000"), "{message}");
+        assert!(!message.contains("steadfast repair"), "{message}");
+    }
+}
+
+/// A file that is no snapshot says nothing of the log, whatever its name is.
+#[test]
+fn a_file_in_the_place_of_a_snapshot_is_passed_over() {
+    let (dir, server) = filled_log(&[]);
+    server.kill();
+    fs::write(dir.path().join("snapshot/00000000000000999999"), [7; 700]).unwrap();
+    let server = Server::start(dir.path(), &[]);
+    until("it is named", || server.log().contains("snapshot/00000000000000999999 is damaged"));
+    assert_eq!(Client::connect(server.broker()).max_offset("t"), 3);
 }
 
 #[test]
