@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use steadfast_broker::io::{DamagedRecord, Effect, Freed, Input};
-use steadfast_broker::recovery::{self, Opened};
+use steadfast_broker::recovery::{self, Opened, Report};
 use steadfast_broker::{Options, Retention};
 use steadfast_store::checkpoint;
 use steadfast_store::disk::Disk;
@@ -47,20 +47,35 @@ impl Repair<'_> {
         );
         let _lock = Lock::take(&dir).map_err(explain::data)?;
         let disk = RealDisk::open(&dir).map_err(explain::data)?;
-        if self.apply { Self::run_over(disk, &dir, true, out) } else { Self::run_over(DryDisk(disk), &dir, false, out) }
+        if self.apply {
+            Self::run_over(disk, &dir, true, out)
+        } else {
+            Self::run_over(DryDisk(disk), &dir, false, out)
+        }
     }
 
     fn run_over<D: Disk>(disk: D, dir: &Path, apply: bool, out: &mut dyn Write) -> anyhow::Result<()> {
         let opened = recovery::open_damaged(disk.clone(), &options()).map_err(explain::repair)?;
         let mut offline = Offline::new(opened, disk);
         let damaged = offline.damaged()?;
-        let (lost, proven) = (offline.opened.report.lost_changes, offline.opened.report.proven);
-        if damaged.is_empty() && lost == 0 && proven == 0 {
+        let Report { lost_changes: lost, proven, cut, truncated, .. } = offline.opened.report.clone();
+        if let Some(cut) = cut {
+            writeln!(out, "{cut}")?;
+        }
+        if damaged.is_empty() && lost == 0 && proven == 0 && truncated.is_none() {
             writeln!(out, "every message in {} verifies; there is nothing to repair", dir.display())?;
             return Ok(());
         }
         for record in &damaged {
             writeln!(out, "{}", describe(record))?;
+        }
+        if let Some(truncated) = &truncated {
+            writeln!(
+                out,
+                "{truncated}. Messages and changes of state in what is gone cannot be told; after a repair the log goes on \
+                 at log offset {}, and their offsets are used again",
+                offline.opened.report.end
+            )?;
         }
         if proven > 0 {
             writeln!(
@@ -162,6 +177,8 @@ impl<D: Disk> Offline<D> {
     fn make_room(&mut self) -> anyhow::Result<()> {
         let filler = &mut self.opened.filler;
         let target = filler.room().filled_to + 4 * Filler::<D>::STEP;
+        // A file that has lost its end is whole again only then.
+        let target = self.opened.report.truncated.as_ref().map_or(target, |short| target.max(short.end));
         let mut room = filler.room();
         while room.filled_to < target && !room.disk_full {
             room = filler.step()?;

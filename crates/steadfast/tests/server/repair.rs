@@ -215,6 +215,48 @@ fn without_apply_a_repair_changes_no_byte() {
     assert!(content(dir.path()) != before, "what is compared is what a repair changes");
 }
 
+/// The newest file of the log without its end: there is nothing to tell what was in it, only that it was.
+#[test]
+fn a_log_file_that_has_lost_its_end_keeps_the_server_from_starting_until_it_is_repaired() {
+    let (dir, server) = filled_log(&[]);
+    until("the next file is begun", || dir.path().join("log/00000000000016777216").exists());
+    server.kill();
+    let (path, at, _) = stored(dir.path());
+    File::options().write(true).open(&path).unwrap().set_len(at as u64 + 5).unwrap();
+    let refused = refusal(&mut command(dir.path()));
+    for part in ["log/00000000000000000000 has lost its end", "from a copy", "steadfast repair"] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+    let before = content(dir.path());
+    let (found, listed, log) = repair(dir.path(), false);
+    assert!(found && listed.contains("has lost its end") && listed.contains("--apply"), "{listed}{log}");
+    assert!(content(dir.path()) == before, "a dry run changes nothing");
+    let (done, said, log) = repair(dir.path(), true);
+    assert!(done, "{said}{log}");
+    let (_, said, _) = repair(dir.path(), false);
+    assert!(said.contains("nothing to repair"), "{said}");
+    let server = Server::start(dir.path(), &[]);
+    let mut client = Client::connect(server.broker());
+    assert_eq!(client.max_offset("t"), 1);
+    assert_eq!(client.send("t", b"again").code(), response::SUCCESS);
+}
+
+/// It may have been acknowledged, or not: nobody can tell, so everybody is told.
+#[test]
+fn damage_in_the_last_entry_is_not_cut_off_without_a_word() {
+    let (dir, server) = filled_log(&[]);
+    server.kill();
+    let (path, at, bytes) = stored(dir.path());
+    let last = at + bytes[at..].windows(4).position(|window| window == b"SFEN").expect("the third message's");
+    flip(&path, last + 10, bytes[last + 10]);
+    let told = format!("at log offset {last} in log/00000000000000000000");
+    let (_, said, _) = repair(dir.path(), false);
+    assert!(said.contains(&told) && said.contains("are cut off"), "{said}");
+    let server = Server::start(dir.path(), &[]);
+    until("it is told", || server.log().contains(&told));
+    assert_eq!(Client::connect(server.broker()).max_offset("t"), 2);
+}
+
 /// Nobody is sent from the repair to the repair.
 #[test]
 fn what_cannot_be_repaired_is_said_to_be() {

@@ -206,7 +206,7 @@ impl<D: Disk> LogWriter<D> {
         }
         self.switch_segment(base)?;
         let lead = (within % BLOCK as u64) as usize;
-        let Some((_, file)) = &self.segment else { return Ok(()) };
+        let file = self.disk.open(&segment_path(base), Mode::Read)?;
         let mut block = AlignedBuf::default();
         let block = block.of_len(BLOCK);
         // Behind the log's end a file may end anywhere.
