@@ -132,6 +132,9 @@ fn describe(record: &DamagedRecord) -> String {
     )
 }
 
+/// More bytes than a hole takes in the log.
+const HOLE_LEN: u64 = 512;
+
 /// A broker without clients, whose effects are carried out one after the other.
 struct Offline<D: Disk> {
     opened: Opened<D>,
@@ -147,13 +150,13 @@ impl<D: Disk> Offline<D> {
     /// Every damaged message: those that recovery met, and those in what it did not read.
     fn damaged(&mut self) -> anyhow::Result<Vec<DamagedRecord>> {
         let mut all = BTreeMap::new();
-        let mut add = |record: DamagedRecord| all.insert((record.queue.clone(), record.offset), record);
+        let mut add = |record: DamagedRecord| {
+            all.insert((record.queue.clone(), record.offset), record);
+        };
         let reader = &self.opened.reader;
-        for base in reader.segments().map_err(anyhow::Error::msg)? {
-            let scrubbed = reader.scrub(base, &|_| {});
-            for record in scrubbed.result.map_err(anyhow::Error::msg)? {
-                add(record);
-            }
+        for base in reader.segments() {
+            let damaged = reader.damaged_messages(base, &|_| {});
+            damaged.map_err(anyhow::Error::msg)?.into_iter().for_each(&mut add);
         }
         for (queue, offset, unit) in self.opened.broker.fenced() {
             add(reader.damaged_record(&queue, offset, unit));
@@ -164,7 +167,7 @@ impl<D: Disk> Offline<D> {
 
     /// Records the holes, and a snapshot that covers them.
     fn give_up(&mut self, damaged: Vec<DamagedRecord>) -> anyhow::Result<()> {
-        self.make_room()?;
+        self.make_room(damaged.len() as u64)?;
         self.drive(Vec::new())?;
         self.drive(vec![Input::GiveUp(damaged)])?;
         ensure!(
@@ -174,9 +177,9 @@ impl<D: Disk> Offline<D> {
         Ok(())
     }
 
-    fn make_room(&mut self) -> anyhow::Result<()> {
+    fn make_room(&mut self, holes: u64) -> anyhow::Result<()> {
         let filler = &mut self.opened.filler;
-        let target = filler.room().filled_to + 4 * Filler::<D>::STEP;
+        let target = filler.room().filled_to + (4 * Filler::<D>::STEP + holes * HOLE_LEN);
         // A file that has lost its end is whole again only then.
         let target = self.opened.report.truncated.as_ref().map_or(target, |short| target.max(short.end));
         let mut room = filler.room();
