@@ -154,7 +154,7 @@ fn the_messages_of_a_lost_file_can_be_given_up() {
         node.warnings
     );
     let found = node.reader.damaged_messages(second, &|_| {}).unwrap();
-    let lost = found.len() as u64;
+    let lost = found.len();
     node.input(Input::GiveUp(found));
     assert_eq!(node.measure().given_up, lost);
 }

@@ -79,7 +79,7 @@ impl<D: Disk> Walk<'_, D> {
         }
     }
 
-    /// The first file from the log's end on that is not whole though another one follows.
+    /// The first file from the log's end on that is not whole though another one follows, or though an entry needs it.
     fn truncated(&mut self) -> Result<Option<Truncated>, ScanError> {
         let size = self.scan.layout.segment_size;
         let mut base = self.scan.layout.base_of(self.mark.end);
@@ -92,7 +92,29 @@ impl<D: Disk> Walk<'_, D> {
             }
             base = base + size;
         }
-        Ok(None)
+        let end = self.mark.end;
+        let base = self.scan.layout.base_of(end);
+        let next = if end > base { base + size } else { base };
+        match self.overrun(base, end)? {
+            None if self.continues_in(next)? => self.overrun(next, next + SEGMENT_HEADER_LEN as u64),
+            found => Ok(found),
+        }
+    }
+
+    /// The file, if the entry at `at` goes on behind its end: nothing is written to space that is not filled.
+    fn overrun(&mut self, base: LogOffset, at: LogOffset) -> Result<Option<Truncated>, ScanError> {
+        let mark = self.mark;
+        let Some(segment) = self.segment(base)? else { return Ok(None) };
+        let len = segment.len;
+        let Some(Ok(header)) = segment.header_at(at)? else { return Ok(None) };
+        let end = at + frame_len(header.payload_len);
+        let is_next = header.at == at && header.index == mark.index.next() && header.follows(mark.chain);
+        if !is_next || end <= base + len {
+            return Ok(None);
+        }
+        let needed = end.get() - base.get();
+        let witness = format!("entry {} begins at byte {}", header.index, at.get() - base.get());
+        Ok(Some(Truncated { file: segment_path(base), end, len, needed, witness }))
     }
 
     fn cut(&mut self) -> Result<Option<Cut>, ScanError> {
