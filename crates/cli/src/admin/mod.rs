@@ -27,7 +27,6 @@ mod progress;
 mod queue;
 mod read;
 mod retention;
-mod search;
 mod send;
 mod status;
 mod style;
