@@ -92,6 +92,7 @@ impl Broker {
     /// once. Call it first with no inputs, to stand for election.
     pub fn step(&mut self, now: Now, inputs: impl IntoIterator<Item = Input>, out: &mut dyn FnMut(Effect)) {
         self.clock.advance(now, self.store_time);
+        self.statistics.tick(now.ticks);
         for input in inputs {
             self.input(now, input, out);
         }

@@ -1,4 +1,5 @@
-//! Damage that the background scrub has found. Reads of a damaged message fail by themselves; this is for telling.
+//! Damage that the background scrub has found or a read has met. Reads of a damaged message fail by themselves; this is
+//! for telling.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,13 +10,22 @@ use crate::broker::{Broker, Out};
 use crate::control::{Control, Hole};
 use crate::io::{DamagedRecord, Effect, Now, Scrubbed};
 
-/// What the scrub found, by segment.
+/// Milliseconds until a read that meets the same damage is told of again.
+const TOLD_FOR: u64 = 3_600_000;
+/// Damage that is told of at most in that time: there are as many places as messages.
+const TOLD_MAX: usize = 64;
+
+/// What the scrub found, by segment, and what reads met.
 #[derive(Debug, Default)]
 pub(crate) struct Damage {
     segments: BTreeMap<LogOffset, Vec<DamagedRecord>>,
     unverified: BTreeMap<LogOffset, String>,
     /// Segments verified since the start.
     pub(crate) scrubbed: u64,
+    /// Reads that met damage since the start.
+    pub(crate) reads: u64,
+    /// When damage that a read met was told of, in ticks.
+    told: BTreeMap<String, u64>,
 }
 
 impl Damage {
@@ -60,6 +70,20 @@ impl Broker {
                 Control::Hole(Hole { topic: queue.topic, queue_id: queue.queue_id, offset, log_offset });
             self.pending.push_control(now, control, None);
         }
+    }
+
+    /// A read met damage. Whoever asked learns it from the answer; this tells the operator.
+    pub(crate) fn met_damage(&mut self, now: Now, reader: &str, cause: &str, out: &mut Out<'_>) {
+        let Damage { reads, told, .. } = &mut self.damage;
+        *reads += 1;
+        told.retain(|_, at| now.ticks - *at < TOLD_FOR);
+        if told.len() == TOLD_MAX || told.contains_key(cause) {
+            return;
+        }
+        told.insert(cause.to_owned(), now.ticks);
+        out(Effect::Warn(format!(
+            "{reader} met damage: {cause}; restore its file from a copy, or see `steadfast repair`"
+        )));
     }
 
     /// A segment was verified: what is known of it now replaces what was known before.

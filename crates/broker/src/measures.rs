@@ -156,6 +156,8 @@ pub struct Measures {
     pub kept: u64,
     /// Damaged messages that are known, which stop their consumers.
     pub damaged: usize,
+    /// Reads that met damage since the process started.
+    pub damaged_reads: u64,
     /// Damaged messages that were given up, which consumers pass.
     pub given_up: usize,
     /// Files of the log that the scrub could not verify.

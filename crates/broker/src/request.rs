@@ -2,6 +2,7 @@
 //! [`decode`] (code → request) and `services::dispatch` (request → handler). The files below this one read the requests
 //! of one kind of service each.
 
+mod compression;
 mod consume;
 mod operate;
 mod send;

@@ -72,6 +72,37 @@ fn the_scrub_names_a_damaged_message_once() {
     assert!(runtime(&mut node).contains("\"damagedMessages\":\"0\""));
 }
 
+#[test]
+fn reads_that_meet_damage_are_counted_and_told_once_an_hour() {
+    let mut node = damaged();
+    let at = scrub(&mut node)[0].log_offset.get();
+    let told =
+        |node: &Node| node.warnings.iter().filter(|text| text.contains(" met damage: ")).cloned().collect();
+    assert_eq!((node.measure().damaged_reads, told(&node)), (0, Vec::<String>::new()));
+    for _ in 0..3 {
+        assert_eq!(node.pull("T", 0, 3).code, response::SYSTEM_ERROR);
+    }
+    let warning = &told(&node)[..];
+    let [warning] = warning else { panic!("{warning:?}") };
+    assert!(
+        warning.starts_with("a pull of group consumers from queue T/0 at offset 3 met damage"),
+        "{warning}"
+    );
+    assert!(
+        warning.contains(&format!("log offset {at} ")) && warning.contains("steadfast repair"),
+        "{warning}"
+    );
+    assert_eq!(node.query("T", "order-3").code, response::SYSTEM_ERROR);
+    assert_eq!(node.view(at).code, response::SYSTEM_ERROR);
+    assert_eq!((node.measure().damaged_reads, told(&node).len()), (5, 1));
+    assert!(runtime(&mut node).contains("\"damagedReads\":\"5\""));
+    node.ticks += 3_600_000;
+    node.query("T", "order-3");
+    let last = told(&node).pop().unwrap();
+    assert!(last.starts_with("a lookup of key \"order-3\" in topic T met damage"), "{last}");
+    assert_eq!(told(&node).len(), 2);
+}
+
 /// A damaged frame header: where the next frame begins is not known, the messages are told apart all the same.
 #[test]
 fn the_scrub_looks_behind_a_damaged_frame() {

@@ -105,3 +105,45 @@ fn a_broker_with_too_much_to_write_says_how_much() {
     node.hold_writes = false;
     assert_eq!(node.send("T", 0, "last", "").number("queueOffset"), 4, "the refused one took no offset");
 }
+
+/// A Java consumer stops at a body that it cannot unpack, and skips the good messages behind it.
+#[test]
+fn a_body_that_is_not_compressed_as_its_flag_says_is_refused() {
+    let mut node = Node::new();
+    let mut send = |sys_flag: i32, body: &'static [u8]| {
+        let mut header = Header::request(request::SEND_MESSAGE_V2, 0);
+        let send = headers::SendMessage {
+            producer_group: "producers".into(),
+            topic: "t".into(),
+            default_topic: "TBW102".into(),
+            default_topic_queue_nums: 4,
+            sys_flag,
+            ..headers::SendMessage::default()
+        };
+        send.encode_v2(&mut header.ext);
+        let answer = node.ask(header.into_owned(), body);
+        (answer.code, answer.remark)
+    };
+    let zlib = &b"\x78\x9c\x4b\x4c\x24\x0e\x00\x00\x36\xeb\x0f\x29"[..];
+    for (flag, body) in [
+        (0, &b"plain"[..]),
+        (0x700, b"plain"),
+        (0x001, zlib),
+        (0x301, zlib),
+        (0x101, b"\x04\x22\x4d\x18..."),
+        (0x201, b"\x28\xb5\x2f\xfd..."),
+    ] {
+        assert_eq!(send(flag, body).0, response::SUCCESS, "{flag:#x}");
+    }
+    for (flag, body, cause) in [
+        (0x701, zlib, "the system flag 1793 says that the body is compressed in way 7"),
+        (0x001, b"plain", "is compressed with zlib, but it does not begin like that"),
+        (0x001, b"x", "zlib"),
+        (0x101, zlib, "is compressed with LZ4, but"),
+        (0x201, b"", "is compressed with Zstandard, but"),
+    ] {
+        let (code, remark) = send(flag, body);
+        assert_eq!(code, response::MESSAGE_ILLEGAL, "{flag:#x}");
+        assert!(remark.contains(cause), "{flag:#x}: {remark}");
+    }
+}

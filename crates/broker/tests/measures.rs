@@ -1,10 +1,15 @@
 //! The figures that an operator sees are those of the traffic.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod node;
 
+use bytes::Bytes;
 use node::{Node, pull_header};
 use steadfast_broker::io::Input;
 use steadfast_broker::measures::{Lag, Measures, MessageKind};
+use steadfast_wire::body::{Body, KVTable};
+use steadfast_wire::code::request;
+use steadfast_wire::header::Header;
 
 const GROUP: &str = "consumers";
 
@@ -34,6 +39,52 @@ fn messages_in_are_counted_by_topic_and_kind() {
     node.send("TBW102", 0, "no", "");
     let measures = node.restart().measure();
     assert_eq!(measures.stored, []);
+}
+
+/// A figure of the runtime info.
+fn figure(node: &mut Node, name: &str) -> String {
+    let answer = node.ask(Header::request(request::GET_BROKER_RUNTIME_INFO, 0), Bytes::new());
+    KVTable::decode(&answer.body).unwrap().table.remove(name).unwrap()
+}
+
+#[test]
+fn the_runtime_info_has_averages_a_second() {
+    let mut node = Node::new();
+    assert_eq!(figure(&mut node, "putTps"), "0.00 0.00 0.00");
+    for _ in 0..200 {
+        node.ticks += 100;
+        node.send("t", 0, "hello", "");
+    }
+    node.ticks += 10;
+    node.pull("t", 0, 0);
+    (0..3).for_each(|_| _ = node.pull("t", 0, 200));
+    let mut near = |name, expected: [f64; 3]| {
+        let shown = figure(&mut node, name);
+        let numbers: Vec<f64> = shown.split(' ').map(|number| number.parse().unwrap()).collect();
+        let off = numbers.iter().zip(expected).map(|(shown, expected)| (shown - expected).abs());
+        assert!(numbers.len() == 3 && off.clone().all(|off| off <= 0.15), "{name}: {shown}");
+    };
+    near("putTps", [10.0; 3]);
+    near("getTransferredTps", [3.2, 1.6, 1.6]);
+    near("getFoundTps", [0.1, 0.05, 0.05]);
+    near("getMissTps", [0.3, 0.15, 0.15]);
+    near("getTotalTps", [0.4, 0.2, 0.2]);
+    node.ticks += 100_000;
+    assert!(figure(&mut node, "putTps").starts_with("0.00 0.00 1."), "it was a while ago");
+}
+
+#[test]
+fn the_runtime_info_tells_when_the_oldest_message_was_stored() {
+    let mut node = Node::new();
+    assert_eq!(figure(&mut node, "earliestMessageTimeStamp"), "-1");
+    node.ticks += 100;
+    let first = node.now().wall.to_string();
+    (0..30).for_each(|queue| _ = node.send("t", queue % 3, "hello", ""));
+    node.ticks += 100;
+    node.send("t", 0, "later", "");
+    assert_eq!(figure(&mut node, "earliestMessageTimeStamp"), first);
+    let mut node = node.restart();
+    assert_eq!(figure(&mut node, "earliestMessageTimeStamp"), first, "from the disk");
 }
 
 #[test]

@@ -474,7 +474,32 @@ fn the_report_says_what_keeps_the_log_and_how_to_release_it() {
     assert_eq!((&*pin.topic, pin.queue_id, pin.group.as_deref()), ("P", 1, Some("slow")));
     assert_eq!((pin.from, pin.messages, &pin.segments[..]), (0, 1, &[0][..]));
     assert!(pin.bytes > 0 && pin.age >= 2 * MINUTE, "{pin:?}");
-    assert!(pin.release.contains("updateTopic -t P -a -steadfast.protected"), "{}", pin.release);
+    let unprotect = "updateTopic -t P -a -steadfast.protected -r 2 -w 2 -p 6 -o false";
+    assert!(pin.release.contains(unprotect), "{}", pin.release);
+}
+
+/// A change that hides messages is made, as it may be wanted, and told.
+#[test]
+fn messages_in_queues_that_are_not_read_any_more_are_told() {
+    let mut node = open(small());
+    make_topic_of(&mut node, "T", 4, "");
+    [1, 2, 2, 3, 3].into_iter().for_each(|queue| _ = node.send("T", queue, "x", ""));
+    node.commit("g", "T", 1, 1);
+    node.commit("g", "T", 3, 1);
+    make_topic_of(&mut node, "T", 1, "+steadfast.protected=true");
+    let told: Vec<String> = node.warnings.drain(..).filter(|text| text.contains("topic T")).collect();
+    let [told] = &told[..] else { panic!("{told:?}") };
+    assert!(
+        told.contains("from 4 queues to read from to 1: 3 messages in its queues 2, 3 are not processed"),
+        "{told}"
+    );
+    assert!(told.contains("updateTopic -t T -r 4"), "{told}");
+    // Nothing is hidden by more queues, nor where all is processed.
+    make_topic_of(&mut node, "T", 4, "");
+    node.commit("g", "T", 2, 2);
+    node.commit("g", "T", 3, 2);
+    make_topic_of(&mut node, "T", 1, "");
+    assert!(!node.warnings.iter().any(|text| text.contains("topic T")), "{:?}", node.warnings);
 }
 
 /// A decision about more queues than one record can hold takes several; the files go after the last one.

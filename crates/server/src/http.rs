@@ -3,16 +3,19 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 /// Most bytes of a request's head.
 const HEAD_MAX: usize = 8 * 1024;
-/// Most connections at a time; further ones wait to be accepted.
+/// Most connections at a time. For a further one the oldest is closed that has not sent its request; if all have, the
+/// further one is.
 const CONNECTIONS: usize = 32;
 /// Longest time for a request to come, and for an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,27 +44,42 @@ pub(crate) trait Pages: Send + Sync + 'static {
     fn get(&self, path: &str) -> impl Future<Output = Answer> + Send;
 }
 
+/// A connection.
+struct Open {
+    task: AbortHandle,
+    /// Its request has come.
+    asked: Arc<AtomicBool>,
+}
+
 /// Serves for ever.
 pub(crate) async fn serve<P: Pages>(listener: TcpListener, pages: Arc<P>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open: Vec<Open> = Vec::with_capacity(CONNECTIONS);
     loop {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let pages = Arc::clone(&pages);
-                tokio::spawn(async move {
-                    // Whoever goes away in the middle is not our concern.
-                    let _ = timeout(3 * PATIENCE, converse(stream, &*pages)).await;
-                    drop(slot);
-                });
-            }
-            Err(_) => tokio::time::sleep(PAUSE).await,
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        open.retain(|connection| !connection.task.is_finished());
+        if open.len() == CONNECTIONS {
+            let Some(idle) = open.iter().position(|connection| !connection.asked.load(Relaxed)) else {
+                continue;
+            };
+            open.remove(idle).task.abort();
         }
+        let (pages, asked) = (Arc::clone(&pages), Arc::new(AtomicBool::new(false)));
+        let has_asked = Arc::clone(&asked);
+        let task = tokio::spawn(async move {
+            // Whoever goes away in the middle is not our concern.
+            let _ = timeout(3 * PATIENCE, converse(stream, &*pages, &has_asked)).await;
+        });
+        open.push(Open { task: task.abort_handle(), asked });
     }
 }
 
-async fn converse<P: Pages>(mut stream: TcpStream, pages: &P) -> std::io::Result<()> {
-    let (answer, with_body) = match timeout(PATIENCE, head(&mut stream)).await {
+async fn converse<P: Pages>(mut stream: TcpStream, pages: &P, asked: &AtomicBool) -> std::io::Result<()> {
+    let head = timeout(PATIENCE, head(&mut stream)).await;
+    asked.store(true, Relaxed);
+    let (answer, with_body) = match head {
         Err(_) => return Ok(()),
         Ok(head) => match head?.as_deref().map(parse) {
             None => (Answer::text("431 Request Header Fields Too Large", "the request is too long\n"), true),
@@ -113,6 +131,41 @@ fn parse(head: &[u8]) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Fixed;
+
+    impl Pages for Fixed {
+        async fn get(&self, _path: &str) -> Answer {
+            Answer::text("200 OK", "ok\n")
+        }
+    }
+
+    /// A probe that is not answered in time has the process killed.
+    #[tokio::test]
+    async fn connections_that_ask_nothing_keep_nobody_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let addr = listener.local_addr().expect("its address");
+        tokio::spawn(serve(listener, Arc::new(Fixed)));
+        let mut idle = Vec::new();
+        for _ in 0..3 * CONNECTIONS {
+            idle.push(TcpStream::connect(addr).await.expect("a connection"));
+        }
+        let ask = async {
+            let mut stream = TcpStream::connect(addr).await?;
+            stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.map(|_| answer)
+        };
+        let answer = timeout(PATIENCE / 2, ask).await.expect("in time").expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok\n"), "{answer}");
+        // The oldest were closed, the newest were not.
+        assert_eq!(idle[0].read(&mut [0]).await.expect("the end"), 0);
+        assert!(
+            idle[3 * CONNECTIONS - 1]
+                .try_read(&mut [0])
+                .is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock)
+        );
+    }
 
     #[test]
     fn requests_are_read_or_refused() {

@@ -23,6 +23,8 @@ pub const COMPRESSION_TYPE: i32 = 0b111 << 8;
 pub const COMPRESSION_LZ4: i32 = 1 << 8;
 /// Compression type: Zstandard.
 pub const COMPRESSION_ZSTD: i32 = 2 << 8;
+/// Compression type: zlib.
+pub const COMPRESSION_ZLIB: i32 = 3 << 8;
 
 /// Pull: the request carries a position to commit.
 pub const PULL_COMMIT_OFFSET: i32 = 1;

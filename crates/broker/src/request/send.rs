@@ -16,7 +16,7 @@ use steadfast_wire::batch;
 use steadfast_wire::code::response;
 use steadfast_wire::headers::SendMessage;
 
-use super::Edge;
+use super::{Edge, compression};
 use crate::measures::MessageKind;
 use crate::reply::Reply;
 
@@ -98,6 +98,7 @@ pub(super) fn prepare(
     check(edge, header, is_batch, body.len())?;
     let reconsume_times = header.reconsume_times.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     let one = |flag: i32, body: &[u8], properties: &str| {
+        compression::check(header.sys_flag, body).map_err(illegal)?;
         let StoredProperties { properties, unique_key, kind } = stored_properties(edge, now, properties)?;
         let draft = Draft {
             topic: &header.topic,

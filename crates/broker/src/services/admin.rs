@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use steadfast_types::Timestamp;
 use steadfast_wire::body::{
     Body, ConsumerConnection, DataVersion, GroupList, KVTable, MessageQueue, TopicOffset, TopicStatsTable,
 };
@@ -9,6 +10,7 @@ use steadfast_wire::code::response;
 
 use super::Answer;
 use super::directory::{connection, to_wire};
+use super::rates::Count;
 use crate::broker::{Broker, Phase};
 use crate::io::Now;
 use crate::measures::Traffic;
@@ -25,8 +27,10 @@ impl Broker {
         Reply { body, ..Reply::with(ReplyHeader::Field("version", version)) }
     }
 
-    /// GET_BROKER_RUNTIME_INFO.
-    pub(super) fn runtime_info(&self, now: Now) -> Reply {
+    /// GET_BROKER_RUNTIME_INFO, once it is known when the oldest message was stored.
+    pub(super) fn runtime_info(&self, now: Now, oldest: Option<Timestamp>) -> Reply {
+        let earliest = oldest.map_or(-1, |time| time.get() as i64);
+        let averages = |counts: &[Count]| self.statistics.averages(now.ticks, counts);
         let (producers, consumers) = self.clients.counts();
         let phase = match &self.phase {
             Phase::Leading => "serving".to_owned(),
@@ -57,17 +61,17 @@ impl Broker {
             ("putMessageTimesTotal", stored.to_string()),
             ("putMessageSizeTotal", stored_bytes.to_string()),
             ("putMessageAverageSize", average.to_string()),
-            ("putTps", "0 0 0".to_owned()),
-            ("getTransferredTps", "0 0 0".to_owned()),
-            ("getTransferedTps", "0 0 0".to_owned()),
-            ("getFoundTps", "0 0 0".to_owned()),
-            ("getMissTps", "0 0 0".to_owned()),
-            ("getTotalTps", "0 0 0".to_owned()),
+            ("putTps", averages(&[Count::Stored])),
+            ("getTransferredTps", averages(&[Count::Served])),
+            ("getTransferedTps", averages(&[Count::Served])),
+            ("getFoundTps", averages(&[Count::Found])),
+            ("getMissTps", averages(&[Count::Missed])),
+            ("getTotalTps", averages(&[Count::Found, Count::Missed])),
             ("commitLogMinOffset", self.gone().head().to_string()),
             ("commitLogMaxOffset", self.committed().to_string()),
             ("commitLogDiskRatio", (f64::from(self.room.space.used_percent()) / 100.0).to_string()),
             ("consumeQueueDiskRatio", "0.0".to_owned()),
-            ("earliestMessageTimeStamp", "-1".to_owned()),
+            ("earliestMessageTimeStamp", earliest.to_string()),
             ("pageCacheLockTimeMills", "0".to_owned()),
             ("dispatchBehindBytes", "0".to_owned()),
             ("timerReadBehind", "0".to_owned()),
@@ -96,6 +100,7 @@ impl Broker {
             // Messages that groups were not given because their positions jumped.
             ("positionJumpsSkipped", skipped.to_string()),
             ("damagedMessages", self.damaged().len().to_string()),
+            ("damagedReads", self.damage.reads.to_string()),
             ("unverifiedSegments", self.damage.unverified().to_string()),
             ("scrubbedSegments", self.damage.scrubbed.to_string()),
             ("producers", producers.to_string()),

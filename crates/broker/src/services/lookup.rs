@@ -169,7 +169,7 @@ impl Broker {
         result: ReadResult,
         out: &mut Out<'_>,
     ) {
-        let answer = match self.viewed((at, covered), result) {
+        let answer = match self.viewed(now, (at, covered), result, out) {
             Viewed::Message(record) => Reply { body: vec![record], ..Reply::ok() },
             Viewed::AskAgain => match self.view_for(origin, at, relay, out) {
                 Err(refused) => return reply(origin, refused, out),
@@ -188,7 +188,13 @@ impl Broker {
 
     /// What a read at log offset `at` came to; `covered` tells whether a checkpoint covered the place when it was
     /// asked for.
-    pub(super) fn viewed(&mut self, (at, covered): (u64, bool), result: ReadResult) -> Viewed {
+    pub(super) fn viewed(
+        &mut self,
+        now: Now,
+        (at, covered): (u64, bool),
+        result: ReadResult,
+        out: &mut Out<'_>,
+    ) -> Viewed {
         match result {
             // A stretch without messages has no run.
             ReadResult::Unproven(_) if covered => Viewed::Nothing,
@@ -197,7 +203,9 @@ impl Broker {
             ReadResult::Unproven(record) if self.vouches_for(at, &record) => Viewed::Message(record),
             ReadResult::Unproven(_) if !self.has_recent_at(at) => Viewed::Nothing,
             ReadResult::Unproven(_) => {
-                Viewed::Unreadable(format!("the message at log offset {at} is damaged"))
+                let cause = format!("the message at log offset {at} is damaged");
+                self.met_damage(now, "a lookup by log offset", &cause, out);
+                Viewed::Unreadable(cause)
             }
             ReadResult::Messages { mut records, .. } if !records.is_empty() => {
                 Viewed::Message(records.swap_remove(0))

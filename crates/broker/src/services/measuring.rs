@@ -8,9 +8,10 @@ use steadfast_store::unit::Unit;
 use steadfast_types::record::StoredMessage;
 use steadfast_types::{QueueOffset, Timestamp};
 
+use super::Answer;
 use super::reads::ReadPurpose;
-use crate::broker::{Broker, Out, Phase};
-use crate::io::{Effect, Now, ReadJob, ReadResult};
+use crate::broker::{Broker, Out, Phase, reply};
+use crate::io::{Effect, Now, Origin, ReadJob, ReadResult};
 use crate::measures::{Lag, Measures, MessageKind, PositionJumps, Stored, Traffic};
 use crate::state::{Queue, Topic};
 
@@ -21,6 +22,8 @@ const READS_MAX: usize = 512;
 #[derive(Debug, Default)]
 pub(crate) struct Measuring {
     by_number: BTreeMap<u64, UnderWay>,
+    /// Runtime infos that wait for the time of the oldest message.
+    infos: Option<Infos>,
     /// When the oldest message was stored, and the beginnings of the queues for which that holds.
     oldest: Option<(Beginnings, Timestamp)>,
 }
@@ -34,6 +37,15 @@ struct UnderWay {
     reads: usize,
     now: Timestamp,
     /// As they were when it was asked for.
+    beginnings: Beginnings,
+}
+
+/// Runtime infos that wait for the disk. Who asks meanwhile waits for the same reads.
+#[derive(Debug)]
+struct Infos {
+    origins: Vec<Origin>,
+    reads: usize,
+    oldest: Option<Timestamp>,
     beginnings: Beginnings,
 }
 
@@ -99,6 +111,45 @@ impl Broker {
         self.measuring.by_number.insert(number, under_way);
         for (age, job) in reads {
             self.read(ReadPurpose::Age(age), job, out);
+        }
+    }
+
+    /// GET_BROKER_RUNTIME_INFO. When the oldest message was stored is looked up, unless that would take too many reads.
+    pub(super) fn ask_runtime_info(&mut self, now: Now, origin: Origin, out: &mut Out<'_>) -> Answer {
+        if let Some(infos) = &mut self.measuring.infos {
+            infos.origins.push(origin);
+            return Ok(None);
+        }
+        let (beginnings, oldest) = self.oldest_kept();
+        let jobs = match oldest {
+            Oldest::Stored(time) => return Ok(Some(self.runtime_info(now, Some(time)))),
+            Oldest::OnDisk(jobs) if jobs.len() <= READS_MAX => jobs,
+            Oldest::None | Oldest::OnDisk(_) => return Ok(Some(self.runtime_info(now, None))),
+        };
+        let infos = Infos { origins: vec![origin], reads: jobs.len(), oldest: None, beginnings };
+        self.measuring.infos = Some(infos);
+        for job in jobs {
+            self.read(ReadPurpose::Oldest, job, out);
+        }
+        Ok(None)
+    }
+
+    /// The store time of what may be the oldest message was read for runtime infos.
+    pub(super) fn oldest_read(&mut self, now: Now, result: &ReadResult, out: &mut Out<'_>) {
+        let Some(infos) = &mut self.measuring.infos else { return };
+        if let ReadResult::Number(time) = result {
+            let time = Timestamp::new(*time);
+            infos.oldest = Some(infos.oldest.map_or(time, |known| known.min(time)));
+        }
+        infos.reads -= 1;
+        if infos.reads > 0 {
+            return;
+        }
+        if let Some(Infos { origins, oldest, beginnings, .. }) = self.measuring.infos.take() {
+            self.measuring.oldest = oldest.map(|time| (beginnings, time));
+            for origin in origins {
+                reply(origin, self.runtime_info(now, oldest), out);
+            }
         }
     }
 
@@ -234,6 +285,7 @@ impl Broker {
             reads: self.reads.len(),
             kept: self.gone().left_before(self.committed()),
             damaged: self.damaged().len(),
+            damaged_reads: self.damage.reads,
             given_up: self.holes().len(),
             unverified: self.damage.unverified(),
             committed: self.committed(),

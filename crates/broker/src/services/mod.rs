@@ -15,6 +15,7 @@ mod offsets;
 mod positions;
 mod progress;
 mod pull;
+mod rates;
 mod reads;
 mod relay;
 mod resets;
@@ -74,12 +75,12 @@ impl Broker {
             }
             Request::GetConsumerList(group) => self.consumer_list(&group),
             Request::CheckClientConfig(config) => Self::check_client_config(&config),
-            Request::CreateTopic(config, changes) => self.create_topic(now, origin, config, &changes),
+            Request::CreateTopic(config, changes) => self.create_topic(now, origin, config, &changes, out),
             Request::DeleteTopic(topic) => self.delete_topic(now, origin, &topic),
             Request::GetTopicConfig(topic) => self.topic_config(&topic),
             Request::GetBrokerConfig => Ok(Some(self.broker_config())),
             Request::GetRetention => self.retention_report(origin, out),
-            Request::GetRuntimeInfo => Ok(Some(self.runtime_info(now))),
+            Request::GetRuntimeInfo => self.ask_runtime_info(now, origin, out),
             Request::GetTopicStats(topic) => self.topic_stats(&topic),
             Request::GetConsumerConnections(group) => self.consumer_connections(&group),
             Request::GetConsumeStats(group, topic) => {

@@ -64,6 +64,7 @@ impl Broker {
             }
         };
         if offset == end {
+            self.statistics.missed += 1;
             if pull.hold > 0 {
                 return self.hold(now, origin, pull, filter);
             }
@@ -102,6 +103,7 @@ impl Broker {
         }
         let found = find(queue, offset, &filter, &pull);
         if found.units.is_empty() {
+            self.statistics.missed += 1;
             // Nothing matched. At the end of the queue the filtered consumer waits like any other.
             if found.next == end && pull.hold > 0 {
                 let pull = PullRequest { offset: found.next.get() as i64, ..pull };
@@ -153,6 +155,7 @@ impl Broker {
                         // For records of units in memory the reader does not know queue offsets.
                         let next = if offsets.is_empty() { next } else { offsets[records.len()] };
                         if records.is_empty() {
+                            self.statistics.missed += 1;
                             let code = response::PULL_RETRY_IMMEDIATELY;
                             outcome(code, "NO_MATCHED_MESSAGE", next, min, end)
                         } else {

@@ -42,6 +42,8 @@ pub(crate) enum ReadPurpose {
     StoreTime { origin: Origin },
     /// The store time of a message for an operator's figures.
     Age(AgeOf),
+    /// The store time of what may be the oldest message, for runtime infos.
+    Oldest,
     /// The store time of the last message of a queue that a group processed.
     Progress { answer: u64, queue: MessageQueue },
     /// A message that a consumer sends back; `covered` as for a view.
@@ -101,6 +103,23 @@ impl ReadsUnderWay {
 }
 
 impl ReadPurpose {
+    /// Who meets damage that is met; None if that is told of elsewhere.
+    fn reader(&self) -> Option<String> {
+        Some(match self {
+            Self::Delayed(..) => return None,
+            Self::Pull { pull, .. } => {
+                let PullRequest { group, queue, offset, .. } = &**pull;
+                format!(
+                    "a pull of group {group} from queue {}/{} at offset {offset}",
+                    queue.topic, queue.queue_id
+                )
+            }
+            Self::Query { query, .. } => format!("a lookup of key {:?} in topic {}", query.key, query.topic),
+            Self::View { at, .. } => format!("a lookup of log offset {at}"),
+            _ => "a read".to_owned(),
+        })
+    }
+
     fn is_search(&self) -> bool {
         matches!(self, ReadPurpose::Query { .. } | ReadPurpose::Search { .. })
     }
@@ -133,6 +152,11 @@ impl Broker {
                 }
             }
         }
+        if let ReadResult::Damaged(cause) = &result
+            && let Some(reader) = purpose.as_ref().and_then(ReadPurpose::reader)
+        {
+            self.met_damage(now, &reader, cause, out);
+        }
         match purpose {
             None => {}
             Some(ReadPurpose::Pull { origin, pull, offsets }) => {
@@ -149,6 +173,7 @@ impl Broker {
             }
             Some(ReadPurpose::StoreTime { origin }) => Self::store_time_done(origin, result, out),
             Some(ReadPurpose::Age(of)) => self.age_read(of, &result, out),
+            Some(ReadPurpose::Oldest) => self.oldest_read(now, &result, out),
             Some(ReadPurpose::Progress { answer, queue }) => {
                 self.progress_read((answer, &queue), &result, out);
             }

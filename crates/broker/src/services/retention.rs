@@ -13,6 +13,7 @@ use crate::broker::{Broker, Out, reply};
 use crate::io::{Extent, Now, Origin, ReadJob, ReadResult};
 use crate::reply::Reply;
 use crate::retention::{Holder, Pin};
+use crate::state::TopicConfig;
 use crate::state::attributes::PROTECTED;
 
 /// Segments in a report.
@@ -102,7 +103,8 @@ impl Broker {
         segments: &[(LogOffset, Timestamp)],
         extents: &[Extent],
     ) -> Option<PinnedMessages> {
-        let queue = self.state.topics.queue(&pin.queue.topic, pin.queue.queue_id)?;
+        let topic = self.state.topics.get(&pin.queue.topic)?;
+        let queue = topic.queues.get(pin.queue.queue_id.get() as usize)?;
         let offsets = pin.extent(extents).map_or(&[][..], |extent| &extent.offsets);
         let held = segments.iter().zip(offsets).filter(|(_, offsets)| pin.needs(offsets));
         let held: Vec<_> = held.map(|(segment, _)| *segment).collect();
@@ -113,7 +115,7 @@ impl Broker {
         Some(PinnedMessages {
             topic: pin.queue.topic.to_string(),
             queue_id: pin.queue.queue_id.get(),
-            release: release(pin),
+            release: release(pin, &topic.config),
             why: why(pin),
             group,
             from: pin.from.get(),
@@ -142,9 +144,13 @@ fn why(Pin { queue, holder, .. }: &Pin) -> String {
     }
 }
 
-fn release(Pin { queue, holder, .. }: &Pin) -> String {
-    let topic = &queue.topic;
-    let unprotect = format!("give up the protection: updateTopic -t {topic} -a -{PROTECTED}");
+/// The settings are named since RocketMQ's tool resets those that are not.
+fn release(Pin { holder, .. }: &Pin, config: &TopicConfig) -> String {
+    let TopicConfig { name: topic, read_queues, write_queues, perm, order, .. } = config;
+    let unprotect = format!(
+        "give up the protection: updateTopic -t {topic} -a -{PROTECTED} -r {read_queues} -w {write_queues} -p {perm} \
+         -o {order}"
+    );
     match holder {
         Holder::Group(group) => {
             format!("let group {group} consume topic {topic}, or move its position there, or {unprotect}")

@@ -69,7 +69,7 @@ impl Broker {
         out: &mut Out<'_>,
     ) {
         let at = request.offset;
-        let answer = match self.viewed((at, covered), result) {
+        let answer = match self.viewed(now, (at, covered), result, out) {
             Viewed::Message(record) => self.take_back(now, origin, request, &record),
             Viewed::AskAgain => self.send_back(now, origin, request, out),
             Viewed::Nothing => {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use steadfast_types::{QueueId, QueueOffset};
 
+use super::rates::{Count, Rates, Totals};
 use crate::measures::{Delivered, Traffic};
 
 /// Most pairs of a group and a topic that are counted apart: names come from clients.
@@ -17,6 +18,11 @@ pub(crate) struct Statistics {
     /// Messages that became durable.
     pub(crate) stored: Traffic,
     pub(super) served: u64,
+    /// Pulls that found messages.
+    found: u64,
+    /// Pulls that found none, whether they were answered so or waited.
+    pub(super) missed: u64,
+    rates: Rates,
     by_group: BTreeMap<String, BTreeMap<String, Given>>,
     pairs: usize,
 }
@@ -39,9 +45,24 @@ impl Statistics {
         traffic: Traffic,
     ) {
         self.served += traffic.messages;
+        self.found += 1;
         let given = self.given(group, topic);
         given.traffic.add(traffic);
         given.next.insert(queue, next);
+    }
+
+    /// Time passes. To be called before anything is counted in a step.
+    pub(crate) fn tick(&mut self, ticks: u64) {
+        self.rates.sample(ticks, self.totals());
+    }
+
+    /// Averages a second over the last 10, 60 and 600 seconds, as RocketMQ writes them.
+    pub(super) fn averages(&self, ticks: u64, counts: &[Count]) -> String {
+        self.rates.averages((ticks, self.totals()), counts)
+    }
+
+    fn totals(&self) -> Totals {
+        [self.stored.messages, self.served, self.found, self.missed]
     }
 
     /// A group gave a message of a topic up: it is a dead letter.

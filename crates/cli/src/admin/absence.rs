@@ -36,6 +36,9 @@ pub(super) struct Searched {
     /// Why this is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     unknown: Option<String>,
+    /// What the broker remarks on not having found it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    says: Vec<String>,
 }
 
 impl NotFound {
@@ -46,6 +49,15 @@ impl NotFound {
             searched.push(Searched::by(cluster, broker, topic).await);
         }
         NotFound { not_found: what, searched }
+    }
+
+    /// The same with what the brokers remarked.
+    pub(super) fn but(mut self, said: &[(Broker, String)]) -> Self {
+        for (broker, remark) in said.iter().filter(|(_, remark)| !remark.is_empty()) {
+            let searched = self.searched.iter_mut().find(|searched| searched.broker == *broker);
+            searched.into_iter().for_each(|searched| searched.says.push(remark.clone()));
+        }
+        self
     }
 }
 
@@ -58,6 +70,7 @@ impl Searched {
             earliest_store_time: None,
             latest_store_time: None,
             unknown: None,
+            says: Vec::new(),
         };
         if let Err(error) = searched.look(cluster, topic).await
             && error.code() != Some(response::TOPIC_NOT_EXIST)
@@ -97,6 +110,7 @@ impl fmt::Display for NotFound {
         write!(f, "not found: {}", self.not_found)?;
         for searched in &self.searched {
             write!(f, "\n  {searched}")?;
+            searched.says.iter().try_for_each(|remark| write!(f, "\n    it says: {remark}"))?;
         }
         if self.searched.iter().any(|searched| searched.messages > 0) {
             f.write_str(

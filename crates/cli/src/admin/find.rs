@@ -1,24 +1,25 @@
 //! Finding a message by either of its ids, or by its place in a queue.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use steadfast_types::message_id::parse_offset_msg_id;
+use steadfast_wire::body::ConsumeQueue;
 use steadfast_wire::code::{request, response};
-use steadfast_wire::headers::{QueryMessage, ViewMessage};
+use steadfast_wire::headers::{QueryConsumeQueue, ViewMessage};
 
 use super::absence::NotFound;
 use super::charset::Charset;
-use super::cluster::{AskError, Broker, Cluster, Request};
+use super::cluster::{Broker, Cluster, Request};
 use super::direct::{self, Receiver};
 use super::message::{self, Message};
 use super::output::{self, Out};
 use super::place::boolean;
 use super::queue::{Filter, Queue, TOOLS_GROUP};
+use super::search::{Found, by_unique_key};
 use super::time;
 use super::track::{self, Track};
 
@@ -176,18 +177,21 @@ impl ById {
             );
         }
         let brokers = cluster.brokers_of(&self.topic, self.cluster.as_deref()).await?;
-        let mut missing = Vec::new();
+        let (mut missing, mut said) = (Vec::new(), Vec::new());
         for id in self.ids.iter().map(|id| id.trim()).filter(|id| !id.is_empty()) {
             match by_any_id(cluster, &brokers, &self.topic, id).await? {
                 Ok((broker, message)) => self.handle(cluster, id, broker, message, out).await?,
-                Err(remark) => missing.push(format!("{id}{remark}")),
+                Err(absent) => {
+                    missing.push(format!("{id}{}", absent.remark));
+                    said.extend(absent.said);
+                }
             }
         }
         if missing.is_empty() {
             return Ok(());
         }
         let what = format!("no message of topic {} has the id {}", self.topic, missing.join(" or "));
-        Err(NotFound::new(cluster, &brokers, &self.topic, what).await.into())
+        Err(NotFound::new(cluster, &brokers, &self.topic, what).await.but(&said).into())
     }
 
     async fn handle(
@@ -211,12 +215,12 @@ impl ById {
 impl ByUniqueKey {
     pub(super) async fn run(self, cluster: &Cluster, out: Out) -> anyhow::Result<()> {
         let brokers = cluster.brokers_of(&self.topic, self.cluster.as_deref()).await?;
-        let mut messages =
-            by_unique_key(cluster, &brokers, &self.topic, &self.id, self.begin..=self.end).await?;
+        let found = by_unique_key(cluster, &brokers, &self.topic, &self.id, self.begin..=self.end).await?;
+        let mut messages = found.messages;
         if messages.is_empty() {
             let what = format!("no message of topic {} has the unique key {}", self.topic, self.id);
             let what = format!("{what}{}", time::within(self.begin, self.end));
-            return Err(NotFound::new(cluster, &brokers, &self.topic, what).await.into());
+            return Err(NotFound::new(cluster, &brokers, &self.topic, what).await.but(&found.said).into());
         }
         if let Some(member) = self.receiver.member() {
             let (broker, message) = messages.swap_remove(0);
@@ -239,12 +243,33 @@ impl ByOffset {
         let messages = queue.pull(cluster, TOOLS_GROUP, &Filter::new("*"), self.offset, 1).await?.messages;
         let Some(message) = messages.into_iter().find(|m| m.queue_offset as i64 == self.offset) else {
             let what = format!(
-                "there is no message at offset {} of queue {} of topic {} on {}",
-                self.offset, self.queue, self.topic, self.broker
+                "there is no message at offset {} of queue {} of topic {} on {}{}",
+                self.offset,
+                self.queue,
+                self.topic,
+                self.broker,
+                self.gap(cluster, &broker).await?
             );
             return Err(NotFound::new(cluster, &[broker], &self.topic, what).await.into());
         };
         show_one(cluster, broker, message, self.format, out).await
+    }
+
+    /// What the broker says of the place in its log that the offset has, though nobody is given a message there.
+    async fn gap(&self, cluster: &Cluster, broker: &Broker) -> anyhow::Result<String> {
+        let fields = QueryConsumeQueue {
+            topic: self.topic.as_str().into(),
+            queue_id: self.queue,
+            index: self.offset,
+            count: 1,
+            consumer_group: None,
+        };
+        let request = Request::with(request::QUERY_CONSUME_QUEUE, |ext| fields.encode(ext));
+        let answer: ConsumeQueue = cluster.read(&broker.addr, request).await?;
+        let has_place = (answer.min_queue_index..answer.max_queue_index).contains(&self.offset);
+        let Some(unit) = answer.queue_data.first().filter(|_| has_place) else { return Ok(String::new()) };
+        let viewed = view(cluster, broker, &self.topic, unit.physic_offset as u64).await?;
+        Ok(viewed.err().unwrap_or_default())
     }
 
     async fn broker(&self, cluster: &Cluster) -> anyhow::Result<Broker> {
@@ -256,84 +281,23 @@ impl ByOffset {
     }
 }
 
-/// What a search of several brokers came to.
-pub(super) struct Found {
-    pub(super) messages: Vec<(Broker, Message)>,
-    /// Brokers that could not be searched.
-    pub(super) failures: Vec<AskError>,
+/// What is known of an id that names no message.
+#[derive(Debug, Default)]
+struct Absent {
+    /// What the server says of the place that the id names.
+    remark: String,
+    /// What the brokers say that know no such unique key.
+    said: Vec<(Broker, String)>,
 }
 
-/// A search that left a broker out must not pass for a complete one.
-pub(super) fn complete(failures: &[AskError]) -> anyhow::Result<()> {
-    if failures.is_empty() {
-        return Ok(());
-    }
-    let causes: Vec<String> = failures.iter().map(ToString::to_string).collect();
-    Err(anyhow!("the search is not complete, there may be more: {}", causes.join("; ")))
-}
-
-/// Asks each of the brokers for messages.
-pub(super) async fn search(cluster: &Cluster, brokers: &[Broker], query: &QueryMessage<'_>) -> Found {
-    let mut found = Found { messages: Vec::new(), failures: Vec::new() };
-    for broker in brokers {
-        let fields = query.clone();
-        let request = Request::with(request::QUERY_MESSAGE, |ext| fields.encode(ext));
-        let answered = match cluster.ask(&broker.addr, request).await {
-            Ok(response) => message::decode(response.body(), &broker.name),
-            Err(error) if error.code() == Some(response::QUERY_NOT_FOUND) => continue,
-            Err(error) => {
-                found.failures.push(error);
-                continue;
-            }
-        };
-        match answered {
-            // RocketMQ's index knows hashes only, so what it returns may have another key.
-            Ok(messages) => found.messages.extend(
-                messages.into_iter().filter(|message| matches(message, query)).map(|m| (broker.clone(), m)),
-            ),
-            Err(error) => found.failures.push(AskError::Damaged(broker.addr.clone(), format!("{error:#}"))),
-        }
-    }
-    found
-}
-
-fn matches(message: &Message, query: &QueryMessage<'_>) -> bool {
-    if query.unique_key_query { message.msg_id == query.key } else { message.has_key(&query.key) }
-}
-
-/// Messages with this unique key, oldest first.
-async fn by_unique_key(
-    cluster: &Cluster,
-    brokers: &[Broker],
-    topic: &str,
-    id: &str,
-    stored: RangeInclusive<i64>,
-) -> anyhow::Result<Vec<(Broker, Message)>> {
-    let query = QueryMessage {
-        topic: topic.into(),
-        key: id.into(),
-        max_num: 32,
-        begin_timestamp: *stored.start(),
-        end_timestamp: *stored.end(),
-        unique_key_query: true,
-        ..QueryMessage::default()
-    };
-    let mut found = search(cluster, brokers, &query).await;
-    if found.messages.is_empty() {
-        complete(&found.failures)?;
-    }
-    found.messages.sort_by_key(|(_, message)| (message.store_timestamp, message.commit_log_offset));
-    Ok(found.messages)
-}
-
-/// The message with this id of either kind, or what the server says of the place that the id names. Such an id is
-/// looked up at its place if that is on one of the brokers: a unique key has the same form, and names a producer's host.
+/// The message with this id of either kind. Such an id is looked up at its place if that is on one of the brokers: a
+/// unique key has the same form, and names a producer's host.
 async fn by_any_id(
     cluster: &Cluster,
     brokers: &[Broker],
     topic: &str,
     id: &str,
-) -> anyhow::Result<Result<(Broker, Message), String>> {
+) -> anyhow::Result<Result<(Broker, Message), Absent>> {
     let mut remark = String::new();
     if let Some((host, offset)) = parse_offset_msg_id(id)
         && let Some(broker) = brokers.iter().find(|broker| broker.addr == host.to_string())
@@ -344,8 +308,8 @@ async fn by_any_id(
             Err(said) => remark = said,
         }
     }
-    let found = by_unique_key(cluster, brokers, topic, id, 0..=i64::MAX).await?;
-    Ok(found.into_iter().next().ok_or(remark))
+    let Found { messages, said, .. } = by_unique_key(cluster, brokers, topic, id, 0..=i64::MAX).await?;
+    Ok(messages.into_iter().next().ok_or(Absent { remark, said }))
 }
 
 /// The message at a place in a broker's log, or what the broker says instead.

@@ -11,11 +11,12 @@ use steadfast_wire::headers::QueryMessage;
 
 use super::absence::NotFound;
 use super::cluster::{Broker, Cluster};
-use super::find::{Found, complete, search, view};
+use super::find::view;
 use super::message::Message;
 use super::output::Out;
 use super::queue::{Filter, Queue, Status, TOOLS_GROUP};
 use super::read::{advance, range};
+use super::search::{Found, complete, search};
 use super::time;
 
 const HOUR_MS: u64 = 3_600_000;
@@ -148,7 +149,7 @@ impl ByKey {
         if found.messages.is_empty() {
             complete(&found.failures)?;
             let what = self.what(last.is_some());
-            return Err(NotFound::new(cluster, &brokers, &self.topic, what).await.into());
+            return Err(NotFound::new(cluster, &brokers, &self.topic, what).await.but(&found.said).into());
         }
         let letter = if self.key_type == KeyType::Key { 'K' } else { 'T' };
         let messages = found.messages.into_iter().map(|(_, message)| message).collect();
@@ -191,7 +192,7 @@ impl ByKey {
                 }
             }
         }
-        Ok(Found { messages, failures: Vec::new() })
+        Ok(Found { messages, ..Found::default() })
     }
 
     fn keep_newest(&self, messages: &mut Vec<(Broker, Message)>) {

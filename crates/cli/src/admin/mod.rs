@@ -27,6 +27,7 @@ mod progress;
 mod queue;
 mod read;
 mod retention;
+mod search;
 mod send;
 mod status;
 mod style;

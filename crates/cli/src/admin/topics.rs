@@ -8,7 +8,9 @@ use serde::Serialize;
 use steadfast_types::topic;
 use steadfast_wire::body::TopicConfig;
 use steadfast_wire::code::{request, response};
-use steadfast_wire::headers::{CreateTopic, DeleteTopic, GetKvConfig, GetKvConfigResponse, PutKvConfig};
+use steadfast_wire::headers::{
+    CreateTopic, DeleteTopic, GetKvConfig, GetKvConfigResponse, PutKvConfig, TopicOnly,
+};
 
 use super::cluster::{self, AskError, Broker, Cluster, Request};
 use super::output::{Out, java_map};
@@ -16,6 +18,10 @@ use super::place::{Place, boolean};
 
 /// Where the name servers keep which topics are ordered.
 const ORDER_TOPIC_CONFIG: &str = "ORDER_TOPIC_CONFIG";
+/// Bit of `topicSysFlag`: a topic of a unit.
+const UNIT: i32 = 1;
+/// Bit of `topicSysFlag`: units subscribe to it.
+const UNIT_SUB: i32 = 2;
 
 /// Create a topic, or change it
 #[derive(Debug, Args)]
@@ -24,33 +30,33 @@ Examples:
   steadfast admin updateTopic -n 127.0.0.1:9876 -c DefaultCluster -t SCANRECORD -r 8 -w 8
   steadfast admin updateTopic -n 127.0.0.1:9876 -b 10.0.0.5:10911 -t SCANRECORD -p 4    (no more sends)
 
-What is not given gets its default, also when the topic exists: look at topicRoute first. To take queues away \
-without losing sight of messages, lower -w, wait until the rest is consumed, then lower -r.")]
+What is not given stays as it is on each broker that has the topic; the defaults are those of a new topic. (RocketMQ's \
+mqadmin sends its defaults for an existing topic too: with it, give -r, -w, -p and -o.) To take queues away without \
+losing sight of messages, lower -w, wait until the rest is consumed, then lower -r.")]
 pub(super) struct UpdateTopic {
     #[command(flatten)]
     place: Place,
     /// Topic
     #[arg(short, long)]
     topic: String,
-    /// Queues to read from
-    #[arg(short = 'r', long = "readQueueNums", value_name = "N", default_value_t = 8)]
-    read: i32,
-    /// Queues to write to
-    #[arg(short = 'w', long = "writeQueueNums", value_name = "N", default_value_t = 8)]
-    write: i32,
-    /// Who may use it: 2 write, 4 read, 6 both
-    #[arg(short, long, value_name = "PERM", default_value_t = 6)]
-    perm: i32,
-    /// Whether the number of queues must look the same while a broker is away
-    #[arg(short, long, value_name = "BOOL", default_value_t = false, value_parser = boolean, action = clap::ArgAction::Set)]
-    order: bool,
-    /// Whether it is a topic of a unit
-    #[arg(short, long, value_name = "BOOL", default_value_t = false, value_parser = boolean, action = clap::ArgAction::Set)]
-    unit: bool,
-    /// Whether units subscribe to it
-    #[arg(short = 's', long = "hasUnitSub", value_name = "BOOL", default_value_t = false, value_parser = boolean,
-          action = clap::ArgAction::Set)]
-    unit_sub: bool,
+    /// Queues to read from [new topic: 8]
+    #[arg(short = 'r', long = "readQueueNums", value_name = "N")]
+    read: Option<i32>,
+    /// Queues to write to [new topic: 8]
+    #[arg(short = 'w', long = "writeQueueNums", value_name = "N")]
+    write: Option<i32>,
+    /// Who may use it: 2 write, 4 read, 6 both [new topic: 6]
+    #[arg(short, long, value_name = "PERM")]
+    perm: Option<i32>,
+    /// Whether the number of queues must look the same while a broker is away [new topic: false]
+    #[arg(short, long, value_name = "BOOL", value_parser = boolean)]
+    order: Option<bool>,
+    /// Whether it is a topic of a unit [new topic: false]
+    #[arg(short, long, value_name = "BOOL", value_parser = boolean)]
+    unit: Option<bool>,
+    /// Whether units subscribe to it [new topic: false]
+    #[arg(short = 's', long = "hasUnitSub", value_name = "BOOL", value_parser = boolean)]
+    unit_sub: Option<bool>,
     /// Attributes to set and to remove: +a=b,+c=d,-e
     #[arg(short, long, value_name = "CHANGES", allow_hyphen_values = true)]
     attributes: Option<String>,
@@ -70,16 +76,24 @@ pub(super) struct Delete {
     cluster: String,
 }
 
-/// Topics that were created.
+/// Brokers that have the topic as wanted.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Created {
-    brokers: Vec<String>,
-    topic_config: TopicConfig,
+    brokers: Vec<OnBroker>,
     #[serde(skip_serializing_if = "Option::is_none")]
     order_conf: Option<String>,
     #[serde(skip)]
     whole_cluster: bool,
+}
+
+/// The topic as a broker was asked to have it; of the attributes, the changes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OnBroker {
+    #[serde(flatten)]
+    broker: Broker,
+    topic_config: TopicConfig,
 }
 
 impl fmt::Display for Created {
@@ -91,27 +105,33 @@ impl fmt::Display for Created {
         if !self.whole_cluster {
             order(f, "broker")?;
         }
-        for broker in &self.brokers {
-            writeln!(f, "create topic to {broker} success.")?;
+        for OnBroker { broker, .. } in &self.brokers {
+            writeln!(f, "create topic to {} success.", broker.addr)?;
         }
         if self.whole_cluster {
             order(f, "cluster")?;
         }
-        let config = &self.topic_config;
-        writeln!(
-            f,
-            "TopicConfig [topicName={}, readQueueNums={}, writeQueueNums={}, perm={}, topicFilterType={}, \
-             topicSysFlag={}, order={}, attributes={}]",
-            config.topic_name,
-            config.read_queue_nums,
-            config.write_queue_nums,
-            perm_name(config.perm),
-            config.topic_filter_type.name(),
-            config.topic_sys_flag,
-            config.order,
-            java_map(config.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()))),
-        )
+        // Brokers may differ in what was not given.
+        let mut configs: Vec<&TopicConfig> = self.brokers.iter().map(|on| &on.topic_config).collect();
+        configs.dedup();
+        configs.into_iter().try_for_each(|config| write_config(f, config))
     }
+}
+
+fn write_config(f: &mut fmt::Formatter<'_>, config: &TopicConfig) -> fmt::Result {
+    writeln!(
+        f,
+        "TopicConfig [topicName={}, readQueueNums={}, writeQueueNums={}, perm={}, topicFilterType={}, \
+         topicSysFlag={}, order={}, attributes={}]",
+        config.topic_name,
+        config.read_queue_nums,
+        config.write_queue_nums,
+        perm_name(config.perm),
+        config.topic_filter_type.name(),
+        config.topic_sys_flag,
+        config.order,
+        java_map(config.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str()))),
+    )
 }
 
 /// Permission bits as RocketMQ prints them: `RW-`, the last for inheriting.
@@ -122,44 +142,54 @@ fn perm_name(perm: i32) -> String {
 
 impl UpdateTopic {
     pub(super) async fn run(self, cluster: &Cluster, out: Out) -> anyhow::Result<()> {
-        let brokers = self.place.masters(cluster).await?;
-        let topic_config = TopicConfig {
-            attributes: self.attributes.as_deref().map(attributes).unwrap_or_default(),
-            order: self.order,
-            perm: self.perm,
-            read_queue_nums: self.read,
-            topic_name: self.topic.trim().to_owned(),
-            topic_sys_flag: i32::from(self.unit) | i32::from(self.unit_sub) << 1,
-            write_queue_nums: self.write,
-            ..TopicConfig::default()
-        };
-        for broker in &brokers {
-            let fields = create_topic(&topic_config, self.attributes.as_deref());
+        let mut brokers = Vec::new();
+        for broker in self.place.masters(cluster).await? {
+            let known = known_config(cluster, &broker, self.topic.trim()).await?;
+            brokers.push(OnBroker { broker, topic_config: self.wanted(known) });
+        }
+        for OnBroker { broker, topic_config } in &brokers {
+            let fields = create_topic(topic_config, self.attributes.as_deref());
             let request = Request::with(request::UPDATE_AND_CREATE_TOPIC, |ext| fields.encode(ext));
             cluster.ask(&broker.addr, request).await?;
         }
-        let order_conf = if self.order { Some(self.set_order(cluster, &brokers).await?) } else { None };
-        out.show(&Created {
-            brokers: brokers.into_iter().map(|broker| broker.addr).collect(),
-            topic_config,
-            order_conf,
-            whole_cluster: self.place.whole_cluster().is_some(),
-        })
+        let is_ordered = brokers.iter().any(|on| on.topic_config.order);
+        let order_conf = if is_ordered { Some(self.set_order(cluster, &brokers).await?) } else { None };
+        out.show(&Created { brokers, order_conf, whole_cluster: self.place.whole_cluster().is_some() })
+    }
+
+    /// What the topic shall be: what is given, else what it is, else what mqadmin makes a new one.
+    fn wanted(&self, known: Option<TopicConfig>) -> TopicConfig {
+        let new = || TopicConfig { read_queue_nums: 8, write_queue_nums: 8, ..TopicConfig::default() };
+        let known = known.unwrap_or_else(new);
+        let flag = |bit: i32, given: Option<bool>| match given {
+            Some(on) => i32::from(on) * bit,
+            None => known.topic_sys_flag & bit,
+        };
+        TopicConfig {
+            attributes: self.attributes.as_deref().map(attributes).unwrap_or_default(),
+            order: self.order.unwrap_or(known.order),
+            perm: self.perm.unwrap_or(known.perm),
+            read_queue_nums: self.read.unwrap_or(known.read_queue_nums),
+            topic_name: self.topic.trim().to_owned(),
+            topic_sys_flag: flag(UNIT, self.unit) | flag(UNIT_SUB, self.unit_sub),
+            write_queue_nums: self.write.unwrap_or(known.write_queue_nums),
+            topic_filter_type: known.topic_filter_type,
+        }
     }
 
     /// Tells the name servers how many queues an ordered topic has on each broker.
-    async fn set_order(&self, cluster: &Cluster, brokers: &[Broker]) -> anyhow::Result<String> {
+    async fn set_order(&self, cluster: &Cluster, brokers: &[OnBroker]) -> anyhow::Result<String> {
         let info = cluster.info().await?;
         let mut queues: BTreeMap<String, String> = BTreeMap::new();
         if self.place.whole_cluster().is_none() {
             // Other brokers keep what they have.
             queues.extend(order_of(cluster, &self.topic).await?);
         }
-        for broker in brokers {
+        for OnBroker { broker, topic_config } in brokers {
             let mut known = info.broker_addr_table.values();
             let named = known.find(|known| known.broker_addrs.values().any(|addr| *addr == broker.addr));
             let name = named.map_or(&broker.name, |named| &named.broker_name);
-            queues.insert(name.clone(), self.write.to_string());
+            queues.insert(name.clone(), topic_config.write_queue_nums.to_string());
         }
         let conf: Vec<String> = queues.iter().map(|(name, queues)| format!("{name}:{queues}")).collect();
         let conf = conf.join(";");
@@ -172,6 +202,21 @@ impl UpdateTopic {
             cluster.ask(addr, Request::with(request::PUT_KV_CONFIG, |ext| fields.encode(ext))).await?;
         }
         Ok(conf)
+    }
+}
+
+/// The topic as a broker has it, if it has it.
+async fn known_config(
+    cluster: &Cluster,
+    broker: &Broker,
+    topic: &str,
+) -> anyhow::Result<Option<TopicConfig>> {
+    let fields = TopicOnly { topic: topic.into() };
+    let request = Request::with(request::GET_TOPIC_CONFIG, |ext| fields.encode(ext));
+    match cluster.read(&broker.addr, request).await {
+        Ok(config) => Ok(Some(config)),
+        Err(error) if error.code() == Some(response::TOPIC_NOT_EXIST) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -236,6 +236,12 @@ fn damage(page: &mut Page, measures: &Measures) {
         measures.damaged,
     );
     page.single(
+        "steadfast_damaged_reads_total",
+        Counter,
+        "Reads that met damage: pulls, lookups and the like that were answered with an error for it.",
+        measures.damaged_reads,
+    );
+    page.single(
         "steadfast_given_up_messages",
         Gauge,
         "Damaged messages that an operator gave up; consumers pass them.",

@@ -42,6 +42,37 @@ topicSysFlag=0, order=false, attributes={}]
     assert!(refused.contains("CODE: 17 (TOPIC_NOT_EXIST)  DESC: "), "{refused}");
 }
 
+/// RocketMQ's tool would set what is not given to its defaults, and so hide what lies in the other queues.
+#[test]
+fn what_is_not_given_stays_as_it_is() {
+    let world = World::start(&[]);
+    let update = |args: &[&str]| {
+        let made =
+            world.admin("updateTopic", &[&["-c", "DefaultCluster", "-t", "SCANRECORD"], args].concat()).ok();
+        made.lines().last().expect("the topic").to_owned()
+    };
+    let shown = |queues: &str, rest: &str| {
+        format!("TopicConfig [topicName=SCANRECORD, {queues}, topicFilterType=SINGLE_TAG, {rest}]")
+    };
+    let rest = "topicSysFlag=0, order=false, attributes={}";
+    assert_eq!(update(&[]), shown("readQueueNums=8, writeQueueNums=8, perm=RW-", rest), "a new topic");
+    update(&["-r", "16", "-w", "12", "-p", "4", "-o", "true", "-u", "true"]);
+    assert_eq!(
+        update(&["-a", "+steadfast.protected=true"]),
+        shown(
+            "readQueueNums=16, writeQueueNums=12, perm=R--",
+            "topicSysFlag=1, order=true, attributes={+steadfast.protected=true}"
+        )
+    );
+    assert_eq!(
+        update(&["-p", "6", "-o", "false", "-s", "true"]),
+        shown("readQueueNums=16, writeQueueNums=12, perm=RW-", "topicSysFlag=3, order=false, attributes={}")
+    );
+    let route = world.admin("topicRoute", &["-t", "SCANRECORD", "--json"]).json();
+    let queues = &route["queueDatas"][0];
+    assert_eq!((&queues["readQueueNums"], &queues["writeQueueNums"]), (&json!(16), &json!(12)), "{route}");
+}
+
 #[test]
 fn a_route_is_shown_as_json_and_as_a_table() {
     let world = World::start(&[]);

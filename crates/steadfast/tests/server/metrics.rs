@@ -116,6 +116,7 @@ fn a_scrape_equals_the_traffic() {
         ("steadfast_connections", &[], 1.0),
         ("steadfast_leading", &[], 1.0),
         ("steadfast_damaged_messages", &[], 0.0),
+        ("steadfast_damaged_reads_total", &[], 0.0),
         ("steadfast_given_up_messages", &[], 0.0),
         ("steadfast_unverified_segments", &[], 0.0),
         ("steadfast_poisoned", &[], 0.0),

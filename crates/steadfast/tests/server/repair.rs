@@ -119,6 +119,29 @@ fn a_damaged_message_stops_its_consumers_until_it_is_given_up() {
     }
 }
 
+/// Whoever looks for a message that was given up is told so, however he looks.
+#[test]
+fn the_tool_says_that_messages_were_given_up() {
+    let dir = damaged_log(&[]);
+    let (done, _, log) = repair(dir.path(), true);
+    assert!(done, "{log}");
+    let server = Server::start(dir.path(), &[]);
+    let by_offset = ["queryMsgByOffset", "-t", "t", "-b", "broker-a", "-i", "0", "-o", "1"];
+    let by_key = "1 damaged messages of the topic were given up";
+    for (args, said) in [
+        (&["queryMsgByKey", "-t", "t", "-k", "order-7"][..], by_key),
+        (&["queryMsgByUniqueKey", "-t", "t", "-i", ID], by_key),
+        (&["queryMsgById", "-t", "t", "-i", ID], by_key),
+        (&by_offset, "offset 1 of queue t/0, was damaged and given up"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_steadfast"));
+        command.arg("admin").args(args).args(["-n", &server.namesrv().to_string()]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (status, _, stderr) = run(&mut command);
+        assert!(!status.success() && stderr.contains(said), "{args:?}: {stderr}");
+    }
+}
+
 /// Damage in what no snapshot covers, and that loses track of which messages were there: the server does not guess.
 #[test]
 fn a_damaged_table_keeps_the_server_from_starting_until_it_is_repaired() {

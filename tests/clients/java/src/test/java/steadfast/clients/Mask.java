@@ -32,6 +32,7 @@ final class Mask {
             "\\d+\\.\\d+\\.\\d+\\.\\d+@[\\w#-]+", "CLIENT",
             "\\b127\\.0\\.0\\.1:\\d+", "ADDRESS",
             "TPS: [\\d.]+", "TPS: RATE",
+            "complete up to log offset \\d+", "complete up to log offset END",
             "\\b\\d+\\.\\d\\d\\(\\d+,\\d+ms( ?\\| ?\\d+,\\d+ms)?\\)", "RATE",
             "\\b\\d+\\.\\d{2,4}\\b", "DECIMAL");
 
