@@ -10,8 +10,8 @@ use steadfast_store::checkpoint::{self, CheckpointError, INDEX_DIR, SNAPSHOT_DIR
 use steadfast_store::disk::{Disk, Mode, Space};
 use steadfast_store::file::FileError;
 use steadfast_store::log::{
-    self, AppendError, Batch, Filler, Head, Kind, Layout, LogWriter, Mark, Room, Scan, ScanError, Scanned,
-    TableEntry, identity,
+    self, AppendError, Batch, Cut, Filler, Head, Kind, Layout, LogWriter, Mark, Room, Scan, ScanError,
+    Scanned, TableEntry, Tail, Truncated, identity,
 };
 use steadfast_store::meta::{Meta, MetaError, MetaFile};
 use steadfast_store::sabotage::{self, Sabotage};
@@ -71,6 +71,10 @@ pub struct Report {
     pub lost_changes: u64,
     /// Entries whose frames are damaged, and what they hold is not; 0 but for [`open_damaged`].
     pub proven: u64,
+    /// What was found behind the end of the log.
+    pub cut: Option<Cut>,
+    /// A file of the log that has lost its end; None but for [`open_damaged`].
+    pub truncated: Option<Truncated>,
     /// Things an operator should know of.
     pub warnings: Vec<String>,
 }
@@ -149,7 +153,7 @@ fn open_with<D: Disk>(
     let from = replay.broker.applied;
     report.snapshot = from.index;
     let watermark = watermark.max(meta.get().commit);
-    let end =
+    let Tail { mark: end, cut, truncated } =
         log::scan(&disk, Scan { layout, group, from, watermark, lenient }, |found| replay.entry(found))?;
     if let Some(error) = replay.error {
         return Err(error);
@@ -159,6 +163,9 @@ fn open_with<D: Disk>(
     report.lost_changes = replay.lost_changes;
     report.proven = replay.proven;
     report.warnings.append(&mut replay.warnings);
+    report.warnings.extend(cut.as_ref().map(Cut::to_string));
+    report.cut = cut;
+    report.truncated = truncated;
     let mut broker = replay.broker;
     broker.applied = end;
     let vote = Vote { term: meta.get().term, replica: meta.get().vote };
@@ -225,19 +232,19 @@ fn missing_segments(bases: &[LogOffset], broker: &Broker) -> Option<String> {
     })
 }
 
-/// The newest usable snapshot with its state, and the highest index that any snapshot was made for: so far the log was
-/// committed, whether the snapshot can be read or not.
+/// The newest usable snapshot with its state, and the highest index that any intact snapshot was made for: so far the log
+/// was committed, whether the snapshot can be understood or not.
 #[allow(clippy::type_complexity)]
 fn load_snapshot<D: Disk>(
     disk: &D,
     layout: Layout,
     report: &mut Report,
 ) -> Result<(Option<(Snapshot, State)>, LogIndex), OpenError> {
-    let watermark = snapshot::list(disk, SNAPSHOT_DIR)?.last().copied().unwrap_or_default();
+    let watermark = snapshot::newest_intact(disk, SNAPSHOT_DIR)?.unwrap_or_default();
     match checkpoint::load(disk, |snapshot| State::decode(&snapshot.state)) {
         Ok(None) => Ok((None, watermark)),
         Ok(Some(Loaded { content, damaged, .. })) => {
-            report.warnings.extend(damaged.iter().map(|d| format!("{} is damaged: {}", d.file, d.reason)));
+            report.warnings.extend(damaged.iter().map(|d| format!("{d}; it is passed over")));
             Ok((Some(content), watermark))
         }
         Err(error @ SnapshotError::NewerFormat { .. }) => Err(error.into()),

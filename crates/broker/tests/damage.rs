@@ -34,7 +34,7 @@ fn damaged() -> Node {
 
 fn scrub(node: &mut Node) -> Vec<DamagedRecord> {
     let mut found = Vec::new();
-    for base in node.reader.segments().unwrap() {
+    for base in node.reader.segments() {
         let scrubbed = node.reader.scrub(base, &|_| {});
         found.extend(scrubbed.result.clone().unwrap());
         node.input(Input::Scrubbed(scrubbed));
@@ -114,6 +114,49 @@ fn the_scrub_looks_behind_a_damaged_frame() {
     node.disk.flip(&path, frame + 30);
     let found = scrub(&mut node);
     assert_eq!(found.iter().map(|record| record.offset.get()).collect::<Vec<_>>(), [3]);
+}
+
+/// A file of the log that is missing, or is another one: all of its messages can be listed and given up.
+#[test]
+fn the_messages_of_a_lost_file_can_be_given_up() {
+    let mut node = Node::new();
+    let body = "x".repeat(1 << 20);
+    for _ in 0..40 {
+        node.make_space();
+        node.send("T", 0, &body, "");
+    }
+    let mut node = node.restart();
+    let (second, path) = (LogOffset::new(16 << 20), segment_path(LogOffset::new(16 << 20)));
+    assert_eq!(scrub(&mut node), []);
+    let other = node.disk.get(&segment_path(LogOffset::ZERO));
+    for lost in ["swapped", "missing"] {
+        match lost {
+            "swapped" => node.disk.put(&path, &other),
+            _ => steadfast_store::disk::Disk::remove(&node.disk, &path).unwrap(),
+        }
+        node = node.restart();
+        let found = node.reader.damaged_messages(second, &|_| {}).unwrap();
+        assert!((13..=16).contains(&found.len()), "{lost}: {}", found.len());
+        for base in node.reader.segments().into_iter().filter(|base| *base != second) {
+            assert_eq!(node.reader.damaged_messages(base, &|_| {}).unwrap(), [], "{lost}");
+        }
+    }
+    let scrubbed = node.reader.scrub(second, &|_| {});
+    assert!(
+        scrubbed.result.as_ref().is_err_and(|cause| cause.contains("is missing")),
+        "{:?}",
+        scrubbed.result
+    );
+    node.input(Input::Scrubbed(scrubbed));
+    assert!(
+        node.warnings.iter().any(|text| text.contains("16777216 cannot be verified")),
+        "{:?}",
+        node.warnings
+    );
+    let found = node.reader.damaged_messages(second, &|_| {}).unwrap();
+    let lost = found.len();
+    node.input(Input::GiveUp(found));
+    assert_eq!(node.measure().given_up, lost);
 }
 
 #[test]

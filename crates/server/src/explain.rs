@@ -44,12 +44,26 @@ pub(crate) fn data(error: impl Into<anyhow::Error>) -> anyhow::Error {
     anyhow!("{error:#}\n{next}")
 }
 
+/// Data that not even a repair can open.
+pub(crate) fn repair(error: OpenError) -> anyhow::Error {
+    match error {
+        error @ (OpenError::Scan(ScanError::Damaged(_) | ScanError::Truncated(_))
+        | OpenError::Unidentified { .. }) => {
+            anyhow!(
+                "{error}\nthis cannot be repaired: the file has to come from a copy of the data directory"
+            )
+        }
+        error => open(error),
+    }
+}
+
 /// Data that cannot be opened.
 pub(crate) fn open(error: OpenError) -> anyhow::Error {
     match error {
         OpenError::Meta(MetaError::NewerFormat { .. }) => anyhow!(error),
         OpenError::Disk(error) | OpenError::Meta(MetaError::Disk(error)) => data(error),
-        error @ (OpenError::Scan(ScanError::Damaged(_)) | OpenError::Unidentified { .. }) => anyhow!(
+        error @ (OpenError::Scan(ScanError::Damaged(_) | ScanError::Truncated(_))
+        | OpenError::Unidentified { .. }) => anyhow!(
             "{error}\nrestore the file from a copy; without one, `steadfast repair --data DIR` lists what is lost"
         ),
         error => data(anyhow!(error).context("the data directory cannot be opened")),

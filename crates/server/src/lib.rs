@@ -14,6 +14,7 @@ mod clock;
 pub mod config;
 mod core;
 pub mod disk;
+mod dry;
 mod edge;
 mod explain;
 mod failpoint;

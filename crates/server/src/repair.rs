@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use steadfast_broker::io::{DamagedRecord, Effect, Freed, Input};
-use steadfast_broker::recovery::{self, Opened};
+use steadfast_broker::recovery::{self, Opened, Report};
 use steadfast_broker::{Options, Retention};
 use steadfast_store::checkpoint;
 use steadfast_store::disk::Disk;
@@ -16,6 +16,7 @@ use steadfast_store::meta;
 
 use crate::clock::Clock;
 use crate::disk::RealDisk;
+use crate::dry::DryDisk;
 use crate::explain;
 use crate::lock::Lock;
 
@@ -46,16 +47,35 @@ impl Repair<'_> {
         );
         let _lock = Lock::take(&dir).map_err(explain::data)?;
         let disk = RealDisk::open(&dir).map_err(explain::data)?;
-        let opened = recovery::open_damaged(disk.clone(), &options()).map_err(explain::open)?;
+        if self.apply {
+            Self::run_over(disk, &dir, true, out)
+        } else {
+            Self::run_over(DryDisk(disk), &dir, false, out)
+        }
+    }
+
+    fn run_over<D: Disk>(disk: D, dir: &Path, apply: bool, out: &mut dyn Write) -> anyhow::Result<()> {
+        let opened = recovery::open_damaged(disk.clone(), &options()).map_err(explain::repair)?;
         let mut offline = Offline::new(opened, disk);
         let damaged = offline.damaged()?;
-        let (lost, proven) = (offline.opened.report.lost_changes, offline.opened.report.proven);
-        if damaged.is_empty() && lost == 0 && proven == 0 {
+        let Report { lost_changes: lost, proven, cut, truncated, .. } = offline.opened.report.clone();
+        if let Some(cut) = cut {
+            writeln!(out, "{cut}")?;
+        }
+        if damaged.is_empty() && lost == 0 && proven == 0 && truncated.is_none() {
             writeln!(out, "every message in {} verifies; there is nothing to repair", dir.display())?;
             return Ok(());
         }
         for record in &damaged {
             writeln!(out, "{}", describe(record))?;
+        }
+        if let Some(truncated) = &truncated {
+            writeln!(
+                out,
+                "{truncated}. Messages and changes of state in what is gone cannot be told; after a repair the log goes on \
+                 at log offset {}, and their offsets are used again",
+                offline.opened.report.end
+            )?;
         }
         if proven > 0 {
             writeln!(
@@ -71,7 +91,7 @@ impl Repair<'_> {
                  repair it is as if they had not been made"
             )?;
         }
-        if !self.apply {
+        if !apply {
             writeln!(
                 out,
                 "{} damaged messages. Nothing was changed. If there is a copy of the files named above, restore them. To \
@@ -112,28 +132,31 @@ fn describe(record: &DamagedRecord) -> String {
     )
 }
 
+/// More bytes than a hole takes in the log.
+const HOLE_LEN: u64 = 512;
+
 /// A broker without clients, whose effects are carried out one after the other.
-struct Offline {
-    opened: Opened<RealDisk>,
-    disk: RealDisk,
+struct Offline<D: Disk> {
+    opened: Opened<D>,
+    disk: D,
     clock: Clock,
 }
 
-impl Offline {
-    fn new(opened: Opened<RealDisk>, disk: RealDisk) -> Self {
+impl<D: Disk> Offline<D> {
+    fn new(opened: Opened<D>, disk: D) -> Self {
         Self { opened, disk, clock: Clock::start() }
     }
 
     /// Every damaged message: those that recovery met, and those in what it did not read.
     fn damaged(&mut self) -> anyhow::Result<Vec<DamagedRecord>> {
         let mut all = BTreeMap::new();
-        let mut add = |record: DamagedRecord| all.insert((record.queue.clone(), record.offset), record);
+        let mut add = |record: DamagedRecord| {
+            all.insert((record.queue.clone(), record.offset), record);
+        };
         let reader = &self.opened.reader;
-        for base in reader.segments().map_err(anyhow::Error::msg)? {
-            let scrubbed = reader.scrub(base, &|_| {});
-            for record in scrubbed.result.map_err(anyhow::Error::msg)? {
-                add(record);
-            }
+        for base in reader.segments() {
+            let damaged = reader.damaged_messages(base, &|_| {});
+            damaged.map_err(anyhow::Error::msg)?.into_iter().for_each(&mut add);
         }
         for (queue, offset, unit) in self.opened.broker.fenced() {
             add(reader.damaged_record(&queue, offset, unit));
@@ -144,7 +167,7 @@ impl Offline {
 
     /// Records the holes, and a snapshot that covers them.
     fn give_up(&mut self, damaged: Vec<DamagedRecord>) -> anyhow::Result<()> {
-        self.make_room()?;
+        self.make_room(damaged.len() as u64)?;
         self.drive(Vec::new())?;
         self.drive(vec![Input::GiveUp(damaged)])?;
         ensure!(
@@ -154,9 +177,11 @@ impl Offline {
         Ok(())
     }
 
-    fn make_room(&mut self) -> anyhow::Result<()> {
+    fn make_room(&mut self, holes: u64) -> anyhow::Result<()> {
         let filler = &mut self.opened.filler;
-        let target = filler.room().filled_to + 4 * Filler::<RealDisk>::STEP;
+        let target = filler.room().filled_to + (4 * Filler::<D>::STEP + holes * HOLE_LEN);
+        // A file that has lost its end is whole again only then.
+        let target = self.opened.report.truncated.as_ref().map_or(target, |short| target.max(short.end));
         let mut room = filler.room();
         while room.filled_to < target && !room.disk_full {
             room = filler.step()?;

@@ -27,14 +27,9 @@ pub(crate) fn run<D: Disk>(reader: &Reader<D>, core: &Arc<Core>, pace: Pace) {
     thread::sleep(FIRST.min(pace.period));
     loop {
         let started = Instant::now();
-        match reader.segments() {
-            Ok(segments) => {
-                for base in segments {
-                    let scrubbed = reader.scrub(base, &|bytes| rest(bytes, pace.rate));
-                    core.push(Event::Input(Input::Scrubbed(scrubbed)));
-                }
-            }
-            Err(error) => tracing::warn!("the log's files cannot be listed to verify them: {error}"),
+        for base in reader.segments() {
+            let scrubbed = reader.scrub(base, &|bytes| rest(bytes, pace.rate));
+            core.push(Event::Input(Input::Scrubbed(scrubbed)));
         }
         thread::sleep(pace.period.saturating_sub(started.elapsed()).max(Duration::from_secs(1)));
     }

@@ -157,6 +157,12 @@ pub fn list<D: Disk>(disk: &D, dir: &str) -> Result<Vec<LogIndex>, SnapshotError
     Ok(file::numbers(disk, dir)?.into_iter().map(LogIndex::new).collect())
 }
 
+/// Index of the newest generation whose file verifies, whether its payload can be understood or not. The name of a file
+/// that does not says nothing.
+pub fn newest_intact<D: Disk>(disk: &D, dir: &str) -> Result<Option<LogIndex>, SnapshotError> {
+    Ok(list(disk, dir)?.into_iter().rev().find(|index| read(disk, dir, *index).is_ok()))
+}
+
 /// Payload of one generation, verified.
 pub fn read<D: Disk>(disk: &D, dir: &str, index: LogIndex) -> Result<Bytes, SnapshotError> {
     read_file(disk, &path(dir, index), index)

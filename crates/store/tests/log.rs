@@ -10,7 +10,7 @@ use common::MemDisk;
 use steadfast_store::disk::{Disk, Mode};
 use steadfast_store::log::{
     AppendError, BatchBuilder, DIR, Entry, FRAME_HEADER_LEN, Filler, Head, Kind, Layout, LogWriter, Mark,
-    Scan, ScanError, Scanned, head_len, scan, segment_path, walk,
+    Scan, ScanError, Scanned, Tail, head_len, scan, segment_path, walk,
 };
 use steadfast_types::record::{Record, encode_control, records};
 use steadfast_types::{LogIndex, LogOffset, Term, Timestamp};
@@ -67,8 +67,14 @@ fn scan_from(disk: &MemDisk, from: Mark, watermark: u64) -> Result<(Mark, Vec<Sc
     let mut found = Vec::new();
     let watermark = LogIndex::new(watermark);
     let scan_options = Scan { layout: LAYOUT, group: GROUP, from, watermark, lenient: false };
-    let end = scan(disk, scan_options, |entry| found.push(entry))?;
-    Ok((end, found))
+    let tail = scan(disk, scan_options, |entry| found.push(entry))?;
+    Ok((tail.mark, found))
+}
+
+/// How a log ends of which no snapshot covers anything.
+fn tail_of(disk: &MemDisk, lenient: bool) -> Result<Tail, ScanError> {
+    let (from, watermark) = (Mark::default(), LogIndex::ZERO);
+    scan(disk, Scan { layout: LAYOUT, group: GROUP, from, watermark, lenient }, |_| ())
 }
 
 fn contents(found: &Scanned) -> Vec<Vec<u8>> {
@@ -140,12 +146,110 @@ fn a_tail_torn_at_any_byte_is_cut_and_nothing_before_it() {
         disk.put(&path, &content);
         let (end, found) = scan_from(&disk, Mark::default(), 0).unwrap();
         assert_eq!((end, found.len()), (kept, 1), "torn at {torn_at}");
+        let cut = tail_of(&disk, false).unwrap().cut;
+        assert_eq!(
+            cut.map(|cut| cut.at),
+            (torn_at > kept.end.get()).then_some(kept.end),
+            "torn at {torn_at}"
+        );
         // The log goes on over what was cut.
         let mut log = Log::open(disk, end, 2);
         log.append(1, &[&[b"next"]]);
         let (_, found) = scan_from(&log.disk, Mark::default(), 0).unwrap();
         assert_eq!(contents(&found[1]), [b"next".to_vec()]);
+        assert_eq!(tail_of(&log.disk, false).unwrap().cut, None, "it is told once");
     }
+}
+
+/// The last entry of all is vouched for by nothing: damage looks like a torn write. It is not cut without a word.
+#[test]
+fn damage_of_the_last_entry_is_told() {
+    let mut log = Log::new();
+    let kept = log.append(0, &[&[b"first"]]);
+    let large = vec![7; 3 * 4096];
+    let end = log.append(1, &[&[&large, b"last"]]);
+    let path = segment_path(LogOffset::ZERO);
+    assert_eq!(tail_of(&log.disk, false).unwrap().cut, None);
+    for at in kept.end.get()..end.end.get() {
+        let disk = log.disk.copy();
+        disk.flip(&path, at as usize);
+        let tail = tail_of(&disk, false).unwrap();
+        if tail.mark == kept {
+            let cut = tail.cut.expect("it is told");
+            assert_eq!((&cut.file, cut.at), (&path, kept.end), "byte {at}");
+            let bytes = end.end.get() - kept.end.get();
+            assert!((bytes - 8..=bytes).contains(&cut.bytes), "{cut}");
+        } else {
+            assert_eq!((tail.mark, tail.cut), (end, None), "padding, byte {at}");
+        }
+    }
+}
+
+/// The entry that opens a segment, and the segment's own header.
+#[test]
+fn damage_of_the_last_entry_is_told_at_the_beginning_of_a_segment() {
+    let mut log = Log::new();
+    let large = vec![7; 5 << 20];
+    let kept = (0..3).map(|i| log.append(i, &[&[&large]])).last().unwrap();
+    log.append(3, &[&[&large]]);
+    let base = LogOffset::new(LAYOUT.segment_size);
+    for (at, told) in [(0, 0), (20, 0), (4096 + 10, 4096), (4096 + 70, 4096)] {
+        let disk = log.disk.copy();
+        disk.put(&segment_path(LogOffset::ZERO), &{
+            let mut whole = disk.get(&segment_path(LogOffset::ZERO));
+            whole.resize(LAYOUT.segment_size as usize, 0);
+            whole
+        });
+        disk.flip(&segment_path(base), at);
+        let tail = tail_of(&disk, false).unwrap();
+        assert_eq!(tail.mark, kept, "byte {at}");
+        assert_eq!(tail.cut.map(|cut| cut.at), Some(base + told), "byte {at}");
+    }
+}
+
+/// Space is filled ahead of the log, a file after the other: one that has another behind it was whole once.
+#[test]
+fn a_file_that_has_lost_its_end_is_not_a_short_log() {
+    let mut log = Log::new();
+    let mut filler = Filler::open(log.disk.clone(), LAYOUT, LogOffset::ZERO, 0).unwrap();
+    while filler.room().filled_to.get() < 2 * LAYOUT.segment_size + (1 << 20) {
+        filler.step().unwrap();
+    }
+    let first = log.append(0, &[&[b"acked"]]);
+    let last = log.append(1, &[&[b"acked too"]]);
+    assert_eq!(tail_of(&log.disk, false).unwrap(), Tail { mark: last, cut: None, truncated: None });
+    let (path, next) = (segment_path(LogOffset::ZERO), segment_path(LogOffset::new(LAYOUT.segment_size)));
+    let whole = log.disk.get(&path);
+    for len in [first.end.get(), last.end.get() - 8, last.end.get(), (8 << 20) + 1, LAYOUT.segment_size - 1] {
+        let disk = log.disk.copy();
+        disk.put(&path, &whole[..len as usize]);
+        let Err(ScanError::Truncated(truncated)) = tail_of(&disk, false) else { panic!("{len} bytes") };
+        assert_eq!((&truncated.file, truncated.len), (&path, len));
+        assert!(truncated.to_string().contains(&next), "{truncated}");
+        // A repair is told, and makes it whole.
+        let tail = tail_of(&disk, true).unwrap();
+        assert_eq!(tail.truncated.as_ref(), Some(&truncated), "{len} bytes");
+        let mut filler = Filler::open(disk.clone(), LAYOUT, tail.mark.end, 0).unwrap();
+        while filler.room().filled_to < truncated.end {
+            filler.step().unwrap();
+        }
+        assert_eq!(tail_of(&disk, false).unwrap().mark, tail.mark, "{len} bytes");
+    }
+    // The files that hold nothing yet count too: the last entry may have opened one.
+    let disk = log.disk.copy();
+    disk.remove(&next).unwrap();
+    assert!(matches!(tail_of(&disk, false), Err(ScanError::Truncated(truncated)) if truncated.len == 0));
+    // Without a file behind it an entry knows that it was longer, or a snapshot.
+    let disk = MemDisk::default();
+    for len in first.end.get() + FRAME_HEADER_LEN as u64..last.end.get() - 7 {
+        disk.put(&path, &whole[..len as usize]);
+        let Err(ScanError::Truncated(truncated)) = tail_of(&disk, false) else { panic!("{len} bytes") };
+        assert_eq!((truncated.len, truncated.needed), (len, last.end.get()));
+    }
+    disk.put(&path, &whole[..first.end.get() as usize]);
+    assert_eq!(tail_of(&disk, false).unwrap().mark, first);
+    let known = scan_from(&disk, last, 2);
+    assert!(matches!(known, Err(ScanError::Truncated(truncated)) if truncated.needed == last.end.get()));
 }
 
 /// NATS #7549, rmq#10017: damage is never taken for a short log.
@@ -233,6 +337,7 @@ fn records_of_a_recycled_file_do_not_come_back() {
     let old = log.disk.get(&first);
     tail.truncate(at);
     tail.extend_from_slice(&old[at..]);
+    tail.resize(LAYOUT.segment_size as usize, 0);
     log.disk.put(&second, &tail);
     assert_eq!(scan_from(&log.disk, Mark::default(), 0).unwrap().0, end);
 }
@@ -342,7 +447,7 @@ fn a_damaged_header_is_proven_by_the_next_frame() {
         let watermark = LogIndex::new(index.get());
         let lenient = Scan { layout: LAYOUT, group: GROUP, from: Mark::default(), watermark, lenient: true };
         let mut found = Vec::new();
-        assert_eq!(scan(&disk, lenient, |entry| found.push(entry)).unwrap(), end, "entry {i}");
+        assert_eq!(scan(&disk, lenient, |entry| found.push(entry)).unwrap().mark, end, "entry {i}");
         assert!(found.iter().map(|f| &f.entry).eq(whole.iter().map(|f| &f.entry)), "entry {i}");
         let proven = found.iter().map(|f| f.head == Head::Proven);
         assert!(proven.eq((0..whole.len()).map(|at| at == i)), "entry {i}");

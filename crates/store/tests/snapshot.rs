@@ -129,6 +129,16 @@ fn a_generation_that_does_not_decode_is_passed_over_and_named() {
     assert!(matches!(newer, Err(SnapshotError::NewerFormat { found: 9, known: 5, .. })), "{newer:?}");
 }
 
+/// How far the log was committed is taken from a name only if what it names verifies.
+#[test]
+fn the_name_of_a_file_that_does_not_verify_counts_for_nothing() {
+    let disk = disk_with(&[1, 2]);
+    disk.put(&path(999), &[7; 700]);
+    disk.put(&path(998), &disk.get(&path(2)));
+    assert_eq!(snapshot::newest_intact(&disk, DIR).unwrap(), Some(LogIndex::new(2)));
+    assert_eq!(snapshot::newest_intact(&MemDisk::default(), DIR).unwrap(), None);
+}
+
 #[test]
 fn leftovers_are_removed_and_other_files_are_left_alone() {
     let disk = disk_with(&[1]);

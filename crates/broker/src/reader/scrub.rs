@@ -17,11 +17,14 @@ use super::{Failure, Reader, UNITS};
 use crate::io::{DamagedRecord, Scrubbed};
 
 impl<D: Disk> Reader<D> {
-    /// Bases of the segments that index runs cover, the last one perhaps in part.
-    pub fn segments(&self) -> Result<Vec<LogOffset>, String> {
-        let bases = log::segment_bases(&self.disk).map_err(|error| error.to_string())?;
-        let end = self.covered();
-        Ok(bases.into_iter().filter(|base| *base < end && !self.is_gone(*base)).collect())
+    /// Bases of the segments that index runs cover, the last one perhaps in part, whether their files are there or not.
+    pub fn segments(&self) -> Vec<LogOffset> {
+        let gone = self.gone.read().unwrap_or_else(PoisonError::into_inner);
+        let size = self.layout.segment_size;
+        let parts = gone.left_of(LogOffset::ZERO..self.covered()).into_iter();
+        parts
+            .flat_map(|part| (part.start.get()..part.end.get()).step_by(size as usize).map(LogOffset::new))
+            .collect()
     }
 
     fn covered(&self) -> LogOffset {
@@ -29,24 +32,43 @@ impl<D: Disk> Reader<D> {
     }
 
     /// Verifies a segment, as far as index runs cover it. `pace` is told how many bytes were read since the last time, and may wait.
+    /// Of one without a file the messages are not listed: that they are lost is one thing to tell.
     pub fn scrub(&self, base: LogOffset, pace: &dyn Fn(u64)) -> Scrubbed {
-        let result = self.try_scrub(base, pace);
+        let result = match log::segment_bases(&self.disk) {
+            Ok(bases) if bases.contains(&base) => self.damaged_messages(base, pace),
+            Ok(_) => Err("it is missing; restore it from a copy, or see `steadfast repair`".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
         // Freed while it was being read: nothing of it matters.
         if self.is_gone(base) {
             return Scrubbed { base, result: Ok(Vec::new()) };
         }
-        Scrubbed { base, result: result.map_err(|failure| failure.to_string()) }
+        Scrubbed { base, result }
+    }
+
+    /// Every message of a segment that does not verify, as far as index runs cover it; all of them if its file is missing
+    /// or another one. `pace` is as for [`Reader::scrub`].
+    pub fn damaged_messages(
+        &self,
+        base: LogOffset,
+        pace: &dyn Fn(u64),
+    ) -> Result<Vec<DamagedRecord>, String> {
+        self.try_scrub(base, pace).map_err(|failure| failure.to_string())
     }
 
     fn try_scrub(&self, base: LogOffset, pace: &dyn Fn(u64)) -> Result<Vec<DamagedRecord>, Failure> {
         let end = self.covered().min(base + self.layout.segment_size);
         let mut suspects: Vec<Range<LogOffset>> = Vec::new();
+        let mut entries = 0;
         let walked = log::walk(&self.disk, self.layout, base..end, |found| {
             pace(log::frame_len(found.entry.payload.len()));
+            entries += 1;
             suspects.extend(damaged_in(&found));
             ControlFlow::Continue(())
         });
         match walked {
+            // No segment is empty: it is the file of another one.
+            Ok(()) if entries == 0 => suspects.push(base..end),
             Ok(()) => {}
             // Where the entries after it begin is not known: each message is looked at by itself.
             Err(WalkError::Damaged(at)) => suspects.push(at..end),

@@ -35,7 +35,7 @@ impl Node {
     /// The next segment is verified, or the first one again.
     pub(super) fn scrub(&mut self, stage: &mut Stage) {
         let Some(Scrubbing { last, .. }) = &mut self.scrub else { return };
-        let bases = self.reader.segments().unwrap_or_default();
+        let bases = self.reader.segments();
         *last = bases.iter().copied().find(|base| last.is_none_or(|last| *base > last));
         let scrubbed = last.map(|base| self.reader.scrub(base, &|_| {}));
         let Submitted { window, latency, .. } = self.disk.take_window();

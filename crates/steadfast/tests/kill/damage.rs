@@ -71,6 +71,9 @@ fn an_old_log_in_place_of_the_new_one_is_noticed() {
     kill(&clients, load(&clients, dir.path(), 300));
     copy(&dir.path().join("log"), old.path());
     kill(&clients, load(&clients, dir.path(), 300));
+    // Newer files beside it would tell that its last one was longer.
+    fs::remove_dir_all(dir.path().join("log")).unwrap();
+    fs::create_dir(dir.path().join("log")).unwrap();
     copy(old.path(), &dir.path().join("log"));
     // To the server this is a log whose last writes never happened. Those who were told otherwise know better.
     let verdict = judge(clients, dir.path());

@@ -1,6 +1,7 @@
 //! A damaged message: found, named, and given up only when somebody says so.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -77,6 +78,16 @@ fn damaged_log(settings: &[&str]) -> tempfile::TempDir {
     assert!(status.success());
     damage(dir.path());
     dir
+}
+
+/// Every file of a data directory with its content, but for the lock, which names its last holder.
+fn content(data: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let dirs = ["", "log", "snapshot", "index"].map(|dir| data.join(dir));
+    let files = dirs.iter().flat_map(|dir| fs::read_dir(dir).unwrap()).map(|file| file.unwrap().path());
+    files
+        .filter(|path| path.is_file() && !path.ends_with("lock"))
+        .map(|path| (path.clone(), fs::read(&path).unwrap()))
+        .collect()
 }
 
 fn next(answer: &crate::client::Answer) -> i64 {
@@ -186,6 +197,90 @@ fn a_damaged_header_keeps_the_server_from_starting_until_it_is_repaired() {
     let all = client.pull("t", 0);
     assert_eq!((all.code(), next(&all)), (response::SUCCESS, 3));
     assert!(all.body.windows(NEEDLE.len()).any(|window| window == NEEDLE));
+}
+
+/// Not even the end of a log that a copy has cut in the middle of an entry.
+#[test]
+fn without_apply_a_repair_changes_no_byte() {
+    let (dir, server) = filled_log(&[]);
+    server.kill();
+    let (path, at, _) = stored(dir.path());
+    File::options().write(true).open(&path).unwrap().set_len(at as u64 + 5).unwrap();
+    fs::write(dir.path().join("snapshot/00000000000000000009.tmp"), "left by a crash").unwrap();
+    let before = content(dir.path());
+    let (done, said, log) = repair(dir.path(), false);
+    assert!(done, "{said}{log}");
+    assert!(content(dir.path()) == before, "a dry run changes nothing");
+    repair(dir.path(), true);
+    assert!(content(dir.path()) != before, "what is compared is what a repair changes");
+}
+
+/// The newest file of the log without its end: there is nothing to tell what was in it, only that it was.
+#[test]
+fn a_log_file_that_has_lost_its_end_keeps_the_server_from_starting_until_it_is_repaired() {
+    let (dir, server) = filled_log(&[]);
+    until("the next file is begun", || dir.path().join("log/00000000000016777216").exists());
+    server.kill();
+    let (path, at, _) = stored(dir.path());
+    File::options().write(true).open(&path).unwrap().set_len(at as u64 + 5).unwrap();
+    let refused = refusal(&mut command(dir.path()));
+    for part in ["log/00000000000000000000 has lost its end", "from a copy", "steadfast repair"] {
+        assert!(refused.contains(part), "{part}: {refused}");
+    }
+    let before = content(dir.path());
+    let (found, listed, log) = repair(dir.path(), false);
+    assert!(found && listed.contains("has lost its end") && listed.contains("--apply"), "{listed}{log}");
+    assert!(content(dir.path()) == before, "a dry run changes nothing");
+    let (done, said, log) = repair(dir.path(), true);
+    assert!(done, "{said}{log}");
+    let (_, said, _) = repair(dir.path(), false);
+    assert!(said.contains("nothing to repair"), "{said}");
+    let server = Server::start(dir.path(), &[]);
+    let mut client = Client::connect(server.broker());
+    assert_eq!(client.max_offset("t"), 1);
+    assert_eq!(client.send("t", b"again").code(), response::SUCCESS);
+}
+
+/// It may have been acknowledged, or not: nobody can tell, so everybody is told.
+#[test]
+fn damage_in_the_last_entry_is_not_cut_off_without_a_word() {
+    let (dir, server) = filled_log(&[]);
+    server.kill();
+    let (path, at, bytes) = stored(dir.path());
+    let last = at + bytes[at..].windows(4).position(|window| window == b"SFEN").expect("the third message's");
+    flip(&path, last + 10, bytes[last + 10]);
+    let told = format!("at log offset {last} in log/00000000000000000000");
+    let (_, said, _) = repair(dir.path(), false);
+    assert!(said.contains(&told) && said.contains("are cut off"), "{said}");
+    let server = Server::start(dir.path(), &[]);
+    until("it is told", || server.log().contains(&told));
+    assert_eq!(Client::connect(server.broker()).max_offset("t"), 2);
+}
+
+/// Nobody is sent from the repair to the repair.
+#[test]
+fn what_cannot_be_repaired_is_said_to_be() {
+    let (dir, server) = filled_log(&[]);
+    server.kill();
+    damage_header(dir.path());
+    damage_table(dir.path());
+    for apply in [false, true] {
+        let (done, _, message) = repair(dir.path(), apply);
+        assert!(!done && message.contains("from a copy"), "{message}");
+        assert!(message.contains("log/00000000000000000000"), "{message}");
+        assert!(!message.contains("steadfast repair"), "{message}");
+    }
+}
+
+/// A file that is no snapshot says nothing of the log, whatever its name is.
+#[test]
+fn a_file_in_the_place_of_a_snapshot_is_passed_over() {
+    let (dir, server) = filled_log(&[]);
+    server.kill();
+    fs::write(dir.path().join("snapshot/00000000000000999999"), [7; 700]).unwrap();
+    let server = Server::start(dir.path(), &[]);
+    until("it is named", || server.log().contains("snapshot/00000000000000999999 is damaged"));
+    assert_eq!(Client::connect(server.broker()).max_offset("t"), 3);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::batch::{Batch, head_len};
 
 /// Bytes before the payload.
 pub const FRAME_HEADER_LEN: usize = 64;
-const MAGIC: u32 = 0x5346_454E;
+pub(super) const MAGIC: u32 = 0x5346_454E;
 const VERSION: u8 = 1;
 const ALIGN: usize = 8;
 

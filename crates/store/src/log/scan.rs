@@ -2,9 +2,10 @@
 //!
 //! Every entry carries the commit index its leader knew. A bad frame at or below the commit index of *any*
 //! valid later frame, or of the meta file's watermark, was acknowledged: that is damage and is never cut. A bad
-//! frame above all of them is the window that was in flight when the process ended: a group of one cuts there.
+//! frame above all of them is the window that was in flight when the process ended: a group of one cuts there, and says so.
 
 mod salvage;
+mod tail;
 
 use std::io;
 use std::ops::ControlFlow::{self, Continue};
@@ -17,6 +18,8 @@ use super::layout::{Layout, Mark};
 use super::segment::{HeaderError, SEGMENT_HEADER_LEN, SegmentHeader, segment_bases, segment_path};
 use crate::disk::{Disk, DiskFile, Mode};
 use crate::sabotage::{self, Sabotage};
+
+pub use self::tail::{Cut, Tail, Truncated};
 
 /// What to scan.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +93,9 @@ pub enum ScanError {
         .0.index, .0.at, .0.file, .0.cause, .0.committed
     )]
     Damaged(Damage),
+    /// A file has lost its end, and perhaps acknowledged entries with it.
+    #[error("{0}")]
+    Truncated(Truncated),
     /// A segment that a snapshot counts on is gone, or its header is.
     #[error("{file}, which holds entry {index}, is missing or its header is damaged; restore it from a copy")]
     Missing {
@@ -122,7 +128,7 @@ pub enum ScanError {
 
 /// Visits every entry after `scan.from` and returns where the log ends. Nothing is written; a new writer simply
 /// continues at the mark, over whatever was cut.
-pub fn scan<D: Disk>(disk: &D, scan: Scan, mut visit: impl FnMut(Scanned)) -> Result<Mark, ScanError> {
+pub fn scan<D: Disk>(disk: &D, scan: Scan, mut visit: impl FnMut(Scanned)) -> Result<Tail, ScanError> {
     let bases =
         segment_bases(disk).map_err(|source| ScanError::Disk { file: super::DIR.to_owned(), source })?;
     let mut walk = Walk { disk, scan, bases, mark: scan.from, open: None };
@@ -130,7 +136,7 @@ pub fn scan<D: Disk>(disk: &D, scan: Scan, mut visit: impl FnMut(Scanned)) -> Re
     loop {
         match walk.next()? {
             Step::Entry(found) => visit(found),
-            Step::End => return Ok(walk.mark),
+            Step::End => return walk.tail(),
         }
     }
 }
@@ -152,9 +158,19 @@ impl<D: Disk> Walk<'_, D> {
     /// The segment in which the log is to be continued must be there and be the right one: a snapshot without
     /// its log is not an empty log.
     fn check_start(&mut self) -> Result<(), ScanError> {
-        let base = self.scan.layout.base_of(self.mark.end);
-        if self.mark.end > base && self.segment_header(base)?.is_none() {
-            return Err(ScanError::Missing { file: segment_path(base), index: self.mark.index });
+        let (base, mark) = (self.scan.layout.base_of(self.mark.end), self.mark);
+        if mark.end == base {
+            return Ok(());
+        }
+        if self.segment_header(base)?.is_none() {
+            return Err(ScanError::Missing { file: segment_path(base), index: mark.index });
+        }
+        let (len, needed) =
+            (self.segment(base)?.map_or(0, |segment| segment.len), mark.end.get() - base.get());
+        if len < needed {
+            let witness = format!("a snapshot covers it up to entry {}", mark.index);
+            let (file, end) = (segment_path(base), mark.end);
+            return Err(ScanError::Truncated(Truncated { file, end, len, needed, witness }));
         }
         Ok(())
     }

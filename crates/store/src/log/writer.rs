@@ -206,10 +206,14 @@ impl<D: Disk> LogWriter<D> {
         }
         self.switch_segment(base)?;
         let lead = (within % BLOCK as u64) as usize;
-        let Some((_, file)) = &self.segment else { return Ok(()) };
+        let file = self.disk.open(&segment_path(base), Mode::Read)?;
         let mut block = AlignedBuf::default();
         let block = block.of_len(BLOCK);
-        crate::disk::read_exact(file, block, within - lead as u64)?;
+        // Behind the log's end a file may end anywhere.
+        if file.read_at(block, within - lead as u64)? < lead {
+            let text = format!("{} ends before the log does, at byte {within}", segment_path(base));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+        }
         self.tail_block = block[..lead].to_vec();
         Ok(())
     }
