@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crate::plan::Aim;
 use crate::run::{self, Outcome};
 use crate::trace::Keep;
 
@@ -15,6 +16,8 @@ use crate::trace::Keep;
 pub struct Options {
     /// The seeds.
     pub seeds: Range<u64>,
+    /// What they are about.
+    pub aim: Aim,
     /// How many run at the same time.
     pub jobs: usize,
     /// Print every event.
@@ -122,7 +125,10 @@ pub fn campaign(
 }
 
 fn run_one(options: &Options, seed: u64) -> Outcome {
-    if options.trace { run::seed(seed, Keep::All) } else { run::explained(seed, options.lines) }
+    match options.trace {
+        true => run::seed(seed, options.aim, Keep::All),
+        false => run::explained(seed, options.aim, options.lines),
+    }
 }
 
 fn tell(options: &Options, outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
@@ -148,7 +154,7 @@ pub fn report(outcome: &Outcome, out: &mut dyn Write) -> io::Result<()> {
     if let Some(more) = outcome.findings.len().checked_sub(SHOWN + 1) {
         writeln!(out, "seed {seed}: and {} more", more + 1)?;
     }
-    writeln!(out, "to run it again: cargo run --release -- sim --seed {seed}\n")
+    writeln!(out, "to run it again: {}\n", outcome.replay())
 }
 
 /// The whole command. Tells whether all is well.

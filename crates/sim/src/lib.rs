@@ -27,5 +27,6 @@ pub mod trace;
 mod watch;
 mod world;
 
+pub use plan::Aim;
 pub use watch::{Finding, Gist};
 pub use world::Figures;

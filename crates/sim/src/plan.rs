@@ -1,6 +1,7 @@
 //! What a seed decides before a run begins: settings, workload and faults. Each seed enables a random part of the
 //! faults (swarm testing, Groce et al., ISSTA 2012): runs that mix everything hide what single faults show.
 
+mod aim;
 mod damage;
 mod faults;
 mod settings;
@@ -8,6 +9,7 @@ mod workload;
 
 use std::fmt;
 
+pub use aim::Aim;
 pub(crate) use damage::{Damage, Extent, Part};
 pub(crate) use faults::{Crash, Fault};
 pub(crate) use settings::nothing_goes;
@@ -55,9 +57,14 @@ impl Plan {
     }
 
     /// The plan of a seed.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, aim: Aim) -> Self {
         let mut rng = Rng::stream(seed, "plan");
-        let hostile = rng.one_in(12);
+        let mut aimed = Rng::stream(seed, "aim");
+        let hostile = match aim {
+            Aim::Anything => rng.one_in(12),
+            Aim::Forgery => true,
+            Aim::Damage | Aim::Retention | Aim::Snapshots => false,
+        };
         let mut moves = Rng::stream(seed, "moves");
         let mut workload = match hostile {
             true => Workload::hostile(&mut rng),
@@ -65,9 +72,10 @@ impl Plan {
         };
         // A stream of its own: what else a seed decides stays what it was before there was retention.
         let mut retention = Rng::stream(seed, "retention");
-        if !hostile && retention.one_in(3) {
+        if !hostile && (aim == Aim::Retention || retention.one_in(3)) {
             workload.retain(&mut retention);
         }
+        aim.fill(&mut workload, &mut aimed);
         let mut options = settings::draw(&workload, &mut rng);
         options.delay_levels = settings::delay_levels(&mut moves);
         if workload.retaining {
@@ -76,6 +84,7 @@ impl Plan {
         if hostile {
             options.flush = steadfast_broker::Flush::Sync;
         }
+        aim.tune(&mut options, &mut aimed);
         let largest_batch = options.pending_bytes as u64 + workload.sizes.largest() as u64;
         let ahead = options.control_reserve + 2 * largest_batch + (1 << 20);
         let mut faults = if hostile {
@@ -86,8 +95,10 @@ impl Plan {
         let mut scrub = Rng::stream(seed, "scrub");
         if !hostile && options.flush == steadfast_broker::Flush::Sync && scrub.one_in(3) {
             workload.scrub = Some(Micros::millis(scrub.skewed(5..1_000)));
-            faults::add_damage(&mut faults, &workload, &mut scrub);
+            let more = faults::for_the_scrub(&mut scrub);
+            faults::add(&mut faults, more, &workload, &mut scrub);
         }
+        faults::add(&mut faults, aim.faults(&mut aimed), &workload, &mut aimed);
         let power = options.flush == steadfast_broker::Flush::Sync;
         let first_start = rng.one_in(4).then(|| {
             (Micros::new(rng.skewed(1..40_000)), Crash { again: 0, ..Crash::draw(power, &mut rng) })

@@ -24,7 +24,7 @@ use crate::clock::Micros;
 use crate::disk::{Submitted, VirtualDisk};
 use crate::event::{Event, Life, NodeEvent};
 use crate::node::Node;
-use crate::plan::{self, Crash, Fault, Plan};
+use crate::plan::{self, Aim, Crash, Fault, Plan};
 use crate::rng::Rng;
 use crate::stage::{Phase, Stage};
 use crate::trace::Keep;
@@ -84,8 +84,8 @@ impl Figures {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, keep: Keep) -> Self {
-        let plan = Plan::new(seed);
+    pub(crate) fn new(seed: u64, aim: Aim, keep: Keep) -> Self {
+        let plan = Plan::new(seed, aim);
         let mut stage = Stage::new(seed, plan.network.clone(), keep);
         stage.watch = Watch::new(&plan.workload);
         let disk = VirtualDisk::new(Rng::stream(seed, "disk"));

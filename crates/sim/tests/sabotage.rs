@@ -2,18 +2,24 @@
 //! `cargo test --release -p steadfast-sim --features sabotage`.
 #![cfg(feature = "sabotage")]
 
-use steadfast_sim::Gist;
 use steadfast_sim::run::{self, Outcome};
 use steadfast_sim::trace::Keep;
+use steadfast_sim::{Aim, Gist};
 use steadfast_store::sabotage::{self, Sabotage};
 
 /// Seeds in which a defect must show.
 const SEEDS: u64 = 300;
 
-/// Runs seeds until the defect shows; these are the gists that tell it for what it is.
+/// Runs seeds until the defect shows in a world of everything; these are the gists that tell it for what it is.
 fn caught(defect: Sabotage, telling: &[Gist]) {
+    caught_by(Aim::Anything, defect, telling);
+}
+
+/// Runs seeds with an aim until the defect shows.
+fn caught_by(aim: Aim, defect: Sabotage, telling: &[Gist]) {
     sabotage::set(Some(defect));
-    let found = (0..SEEDS).map(|seed| run::seed(seed, Keep::Nothing)).find(|outcome| tells(outcome, telling));
+    let found =
+        (0..SEEDS).map(|seed| run::seed(seed, aim, Keep::Nothing)).find(|outcome| tells(outcome, telling));
     sabotage::set(None);
     let Some(outcome) = found else { panic!("{defect:?} was not caught in {SEEDS} seeds") };
     let finding = outcome.findings.iter().find(|finding| telling.contains(&finding.gist));
@@ -23,7 +29,7 @@ fn caught(defect: Sabotage, telling: &[Gist]) {
         finding.map(ToString::to_string).unwrap_or_default()
     );
     // The same seed is fine with the guard in its place.
-    let sane = run::seed(outcome.seed, Keep::Nothing);
+    let sane = run::seed(outcome.seed, aim, Keep::Nothing);
     assert!(sane.findings.is_empty(), "seed {} fails without a defect: {:?}", sane.seed, sane.findings);
 }
 
@@ -43,18 +49,19 @@ fn readable_before_commit() {
 
 #[test]
 fn chain_not_checked() {
-    caught(Sabotage::ChainNotChecked, &[Gist::Ledger('N'), Gist::Ledger('O'), Gist::Start]);
+    caught_by(Aim::Forgery, Sabotage::ChainNotChecked, &[Gist::Ledger('N'), Gist::Ledger('O'), Gist::Start]);
 }
 
 #[test]
 fn tail_cut_below_the_commit_index() {
-    caught(Sabotage::TailCutBelowCommit, &[Gist::Ledger('L')]);
+    caught_by(Aim::Damage, Sabotage::TailCutBelowCommit, &[Gist::Ledger('L')]);
 }
 
 #[test]
 fn snapshot_not_verified() {
     // Most of what is wrong does not decode, and the older snapshot serves; what is left is a wrong number.
-    caught(
+    caught_by(
+        Aim::Snapshots,
         Sabotage::SnapshotNotVerified,
         &[Gist::Start, Gist::Stuck, Gist::Ledger('L'), Gist::Ledger('O'), Gist::Ledger('P')],
     );
@@ -82,7 +89,8 @@ fn new_queue_starts_at_its_end() {
 
 #[test]
 fn freed_before_a_snapshot_covers_it() {
-    caught(
+    caught_by(
+        Aim::Retention,
         Sabotage::FreedBeforeSnapshot,
         &[Gist::Start, Gist::Stuck, Gist::Skip, Gist::Lookup, Gist::Ledger('L'), Gist::Ledger('O')],
     );
@@ -90,7 +98,7 @@ fn freed_before_a_snapshot_covers_it() {
 
 #[test]
 fn a_pin_ignored() {
-    caught(Sabotage::PinIgnored, &[Gist::Removed]);
+    caught_by(Aim::Retention, Sabotage::PinIgnored, &[Gist::Removed]);
 }
 
 #[test]

@@ -4,11 +4,14 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 
+use steadfast_sim::Aim;
 use steadfast_sim::run::{self, Outcome};
 use steadfast_sim::trace::Keep;
 
 /// Seeds of every run of the tests.
 const SEEDS: Range<u64> = 0..2_000;
+/// Seeds of each aim.
+const AIMED: Range<u64> = 0..100;
 /// Seeds that failed once, each with what was wrong. They may lie outside of [`SEEDS`].
 const ONCE_FAILED: &[(u64, &str)] = &[
     (71, "a message damaged after the last snapshot was looked up by its key and said never to have been"),
@@ -27,16 +30,16 @@ fn tell(outcome: &Outcome) {
     eprintln!("--- seed {} ---\n{}", outcome.seed, outcome.plan);
     outcome.story.iter().for_each(|line| eprintln!("{line}"));
     outcome.findings.iter().for_each(|finding| eprintln!("seed {}: {finding}", outcome.seed));
-    eprintln!("to run it again: cargo run --release -- sim --seed {}\n", outcome.seed);
+    eprintln!("to run it again: {}\n", outcome.replay());
 }
 
 /// Runs seeds on two threads; returns those that failed.
-fn failures(seeds: &[u64]) -> Vec<Outcome> {
+fn failures(aim: Aim, seeds: &[u64]) -> Vec<Outcome> {
     let next = AtomicU64::new(0);
     let work = || {
         let mut failed = Vec::new();
         while let Some(seed) = seeds.get(next.fetch_add(1, Relaxed) as usize) {
-            let outcome = run::explained(*seed, STORY);
+            let outcome = run::explained(*seed, aim, STORY);
             if !outcome.findings.is_empty() {
                 failed.push(outcome);
             }
@@ -51,27 +54,34 @@ fn failures(seeds: &[u64]) -> Vec<Outcome> {
     })
 }
 
-fn expect_well(seeds: &[u64]) {
-    let failed = failures(seeds);
+fn expect_well(aim: Aim, seeds: &[u64]) {
+    let failed = failures(aim, seeds);
     failed.iter().take(SHOWN).for_each(tell);
     let numbers: Vec<u64> = failed.iter().map(|outcome| outcome.seed).collect();
-    assert!(numbers.is_empty(), "{} of {} seeds failed: {numbers:?}", numbers.len(), seeds.len());
+    assert!(numbers.is_empty(), "{} of {} seeds of {aim} failed: {numbers:?}", numbers.len(), seeds.len());
 }
 
 #[test]
 fn all_is_well_in_two_thousand_worlds() {
-    expect_well(&SEEDS.collect::<Vec<_>>());
+    expect_well(Aim::Anything, &SEEDS.collect::<Vec<_>>());
+}
+
+#[test]
+fn all_is_well_in_worlds_with_an_aim() {
+    let aims = Aim::ALL.into_iter().filter(|aim| *aim != Aim::Anything);
+    aims.for_each(|aim| expect_well(aim, &AIMED.collect::<Vec<_>>()));
 }
 
 #[test]
 fn what_once_failed_is_well() {
-    expect_well(&ONCE_FAILED.iter().map(|(seed, _)| *seed).collect::<Vec<_>>());
+    expect_well(Aim::Anything, &ONCE_FAILED.iter().map(|(seed, _)| *seed).collect::<Vec<_>>());
 }
 
 #[test]
 fn a_seed_is_one_run() {
     for seed in 100_000..100_020 {
-        let (one, other) = (run::seed(seed, Keep::Nothing), run::seed(seed, Keep::All));
+        let (one, other) =
+            (run::seed(seed, Aim::Anything, Keep::Nothing), run::seed(seed, Aim::Anything, Keep::All));
         assert_eq!(
             (one.hash, one.events, one.lasted),
             (other.hash, other.events, other.lasted),
@@ -83,6 +93,6 @@ fn a_seed_is_one_run() {
 
 #[test]
 fn seeds_differ() {
-    let hashes = (100_000..100_010).map(|seed| run::seed(seed, Keep::Nothing).hash);
+    let hashes = (100_000..100_010).map(|seed| run::seed(seed, Aim::Anything, Keep::Nothing).hash);
     assert_eq!(hashes.collect::<std::collections::BTreeSet<_>>().len(), 10);
 }

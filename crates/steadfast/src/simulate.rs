@@ -5,12 +5,14 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use clap::Args;
+use steadfast_sim::Aim;
 use steadfast_sim::cli::{self, Options};
 
 const EXAMPLES: &str = "\
 Examples:
   steadfast sim --seeds 100          run so many seeds
   steadfast sim --seeds 2000 --jobs 2    more of them, two at a time
+  steadfast sim --aim snapshots --seeds 300    worlds whose snapshots are damaged again and again
   steadfast sim --seed 17            run one seed again and tell its story if it fails";
 
 /// Try to break a simulated server: crashes, disk faults and clients, all decided by a seed
@@ -32,6 +34,9 @@ pub(crate) struct SimArgs {
     /// Seeds that run at the same time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: u16,
+    /// What the worlds are about: anything, damage, forgery, retention or snapshots
+    #[arg(long, value_name = "AIM", default_value_t)]
+    aim: Aim,
     /// Events to print of a seed that fails
     #[arg(long, value_name = "N", default_value_t = 60)]
     lines: usize,
@@ -43,7 +48,8 @@ impl SimArgs {
             Some(seed) => after(seed, 0..1)?,
             None => after(self.from, self.seeds)?,
         };
-        let options = Options { seeds, jobs: self.jobs.into(), trace: self.trace, lines: self.lines };
+        let options =
+            Options { seeds, aim: self.aim, jobs: self.jobs.into(), trace: self.trace, lines: self.lines };
         let start = Instant::now();
         let all_well = cli::run(&options, &|| start.elapsed(), &mut std::io::stdout())?;
         ensure!(all_well, "a seed failed; its story and the command that replays it are above");

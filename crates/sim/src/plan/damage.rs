@@ -59,6 +59,12 @@ impl Damage {
         Self { part: Part::Log, extent, newest: false, crash: None }
     }
 
+    /// A bit of the newest file, just before a start that needs it.
+    pub(super) fn met_by_a_start(part: Part, rng: &mut Rng) -> Self {
+        let crash = Some(Crash { writing: false, ..Crash::draw(true, rng) });
+        Self { part, extent: Extent::Bit, newest: true, crash }
+    }
+
     pub(super) fn draw(rng: &mut Rng) -> Self {
         let part =
             *rng.pick(&[Part::Log, Part::Log, Part::Snapshot, Part::Snapshot, Part::Index, Part::Meta]);

@@ -209,11 +209,13 @@ fn place(faults: &mut [(u32, Fault)], operations: u32, rng: &mut Rng) {
     faults.sort_by_key(|(at, _)| *at);
 }
 
-/// Damages the log a few times more, for the scrub to find.
-pub(super) fn add_damage(faults: &mut Vec<(u32, Fault)>, workload: &Workload, rng: &mut Rng) {
-    for _ in 0..rng.within(1..5) {
-        let at = rng.below(u64::from(workload.operations)) as u32;
-        faults.push((at, Fault::Damage(Damage::of_log(rng))));
-    }
+/// Damage of the log, for the scrub to find.
+pub(super) fn for_the_scrub(rng: &mut Rng) -> Vec<Fault> {
+    (0..rng.within(1..5)).map(|_| Fault::Damage(Damage::of_log(rng))).collect()
+}
+
+/// Has further faults strike at random moments.
+pub(super) fn add(faults: &mut Vec<(u32, Fault)>, more: Vec<Fault>, workload: &Workload, rng: &mut Rng) {
+    faults.extend(more.into_iter().map(|fault| (rng.below(u64::from(workload.operations)) as u32, fault)));
     faults.sort_by_key(|(at, _)| *at);
 }
