@@ -22,7 +22,6 @@ pub use self::rules::{Retention, utc_hour};
 use crate::broker::{Broker, Out, Phase};
 use crate::control::{Control, Expire, QueueStart};
 use crate::io::{Effect, Extent, Freed, Freeing, Now, ReadResult};
-use crate::pending::Applied;
 use crate::services::ReadPurpose;
 use steadfast_store::sabotage::{self, Sabotage};
 
@@ -140,13 +139,7 @@ impl Broker {
 
     /// Whether a decision was proposed and is not applied yet.
     fn is_expiry_under_way(&self) -> bool {
-        let is_expiry = |control: &Control| matches!(control, Control::Expire(_));
-        let in_flight = self.in_flight.iter().flat_map(|in_flight| &in_flight.applied);
-        let mut in_flight = in_flight.filter_map(|applied| match applied {
-            Applied::Control(control) => Some(control),
-            Applied::Message { .. } => None,
-        });
-        self.pending.controls.iter().any(|pending| is_expiry(&pending.control)) || in_flight.any(is_expiry)
+        self.controls_under_way().any(|control| matches!(control, Control::Expire(_)))
     }
 
     /// Segments that every snapshot on disk covers.

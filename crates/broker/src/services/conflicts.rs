@@ -57,6 +57,10 @@ impl ConsumerGroup {
                  are taken by none; give each an id of its own (instanceName)"
             )));
         }
+        // Most heartbeats say what is known already.
+        if before.is_some_and(|before| before.wants == now.wants) {
+            return;
+        }
         let found = self.at_odds();
         if let (Some(odds), false) = (&found, self.conflicts.subscriptions) {
             out(Effect::Warn(format!(

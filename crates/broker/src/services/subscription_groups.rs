@@ -76,7 +76,7 @@ impl Broker {
     }
 
     /// Changes of state that were admitted and are not durable yet.
-    pub(super) fn controls_under_way(&self) -> impl Iterator<Item = &Control> {
+    pub(crate) fn controls_under_way(&self) -> impl Iterator<Item = &Control> {
         let in_flight = self.in_flight.iter().flat_map(|f| &f.applied).filter_map(Applied::control);
         self.pending.all_controls().chain(in_flight)
     }

@@ -44,6 +44,12 @@ impl Content {
         Digest::of(&[scratch, if self.keys == 0 { &[] } else { &key }])
     }
 
+    /// Number of a message as it was read; None if it is not of this run.
+    pub(super) fn number_of(&self, message: &StoredMessage<'_>) -> Option<u64> {
+        let key = properties::get(message.properties, properties::UNIQ_KEY).unwrap_or_default();
+        parse_unique_key(key).filter(|(run, _)| *run == self.run).map(|(_, id)| id)
+    }
+
     /// Digest of a message as it was read.
     pub(super) fn digest_of(message: &StoredMessage<'_>) -> Digest {
         let keys = properties::get(message.properties, properties::KEYS).unwrap_or_default();

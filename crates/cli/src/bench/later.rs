@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail, ensure};
-use steadfast_audit::{Digest, Queue};
+use steadfast_audit::Queue;
 use steadfast_net::client::Client;
 use steadfast_types::record::StoredMessage;
 use steadfast_types::{properties, topic};
@@ -257,13 +257,9 @@ struct Seen {
 
 impl Visit for Seen {
     fn message(&mut self, _: usize, _: &Queue, message: &StoredMessage<'_>) {
-        let key = properties::get(message.properties, properties::UNIQ_KEY).unwrap_or_default();
-        let Some((run, id)) = content::parse_unique_key(key) else { return };
-        if run != self.content.run {
-            return;
-        }
+        let Some(id) = self.content.number_of(message) else { return };
         *self.times.entry(id).or_default() += 1;
-        if Digest::of(&[message.body, &[]]) != self.content.digest(id, &mut Vec::new()) {
+        if Content::digest_of(message) != self.content.digest(id, &mut Vec::new()) {
             self.broken += 1;
         }
         let due = Duration::from_millis(message.born_time) + LEVEL_TIME;

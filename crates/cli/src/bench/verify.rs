@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use steadfast_audit::compact::{AckBook, Audit};
 use steadfast_audit::{Found, MessageId, Queue, Verdict};
+use steadfast_types::QueueOffset;
 use steadfast_types::record::StoredMessage;
-use steadfast_types::{QueueOffset, properties};
 
-use super::content::{self, Content};
+use super::content::Content;
 use super::pull::{self, How, Visit};
 use super::stats::Stats;
 use super::target::{Range, Target};
@@ -84,9 +84,8 @@ struct Auditor {
 
 impl Visit for Auditor {
     fn message(&mut self, _: usize, queue: &Queue, message: &StoredMessage<'_>) {
-        let key = properties::get(message.properties, properties::UNIQ_KEY).unwrap_or_default();
-        match content::parse_unique_key(key) {
-            Some((run, id)) if run == self.content.run => {
+        match self.content.number_of(message) {
+            Some(id) => {
                 let found = Found {
                     offset: message.stamp.queue_offset,
                     log_offset: message.stamp.log_offset,
@@ -95,7 +94,7 @@ impl Visit for Auditor {
                 };
                 self.audit.found(queue, &found);
             }
-            _ => self.foreign += 1,
+            None => self.foreign += 1,
         }
     }
 }
