@@ -23,6 +23,7 @@ mod propose;
 pub mod reader;
 mod recent;
 pub mod recovery;
+pub mod repair;
 pub mod reply;
 pub mod request;
 mod retention;

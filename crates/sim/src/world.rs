@@ -9,6 +9,7 @@
 
 mod damage;
 mod delays;
+mod repair;
 mod strike;
 
 use std::collections::BTreeMap;
@@ -49,6 +50,8 @@ pub(crate) struct World {
     clients: Vec<Box<dyn Client>>,
     auditor: Option<ClientNo>,
     rng: Rng,
+    /// Of the operator who repairs: what else a seed decides does not depend on it.
+    repairs: Rng,
     lives: Life,
     /// Crashes still to come while the process starts.
     crashes_at_start: Option<Crash>,
@@ -107,6 +110,7 @@ impl World {
             clients,
             auditor: None,
             rng: Rng::stream(seed, "world"),
+            repairs: Rng::stream(seed, "repairs"),
             lives: 0,
             crashes_at_start: None,
             crash_when_writing: None,
@@ -233,11 +237,15 @@ impl World {
         self.stage.note("node", format_args!("does not start: {error}"));
         self.figures.count("failed start");
         let struck = self.disk.strikes() != self.strikes;
-        let excused = struck || self.damages.excuse_refusal();
+        let damaged = self.damages.excuse_refusal();
+        let excused = struck || damaged;
         if !excused {
             let text = format!("the server does not start, though nothing is damaged: {error}");
             self.stage.watch.find(Gist::Start, text);
             self.done = true;
+        }
+        if damaged && self.stage.phase == Phase::Faults && self.repairs.percent(60) {
+            self.repair_offline();
         }
         // In the end somebody replaces the disk's cable, or restores the file from a copy.
         if self.failed_starts >= 3 {

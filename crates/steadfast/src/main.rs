@@ -11,7 +11,7 @@ use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use steadfast_cli::admin;
 use steadfast_server::config::{self, File, Sources};
-use steadfast_server::repair::Repair;
+use steadfast_server::repair::RepairCommand;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -165,7 +165,9 @@ fn run() -> anyhow::Result<()> {
         Some(Command::Server(args)) => args.run(),
         Some(Command::Admin(args)) => admin::run(args, Cli::command()),
         Some(Command::Bench(args)) => steadfast_cli::bench::run(*args),
-        Some(Command::Repair { data, apply }) => Repair { data: &data, apply }.run(&mut std::io::stdout()),
+        Some(Command::Repair { data, apply }) => {
+            RepairCommand { data: &data, apply }.run(&mut std::io::stdout())
+        }
         Some(Command::Sim(args)) => args.run(),
     }
 }

@@ -14,6 +14,8 @@ use crate::plan::{Damage, Extent, Part};
 #[derive(Debug, Default)]
 pub(super) struct Damages {
     spots: Vec<Spot>,
+    /// Spots before this one, as far as they are in the log, are given up: a snapshot after them is whole.
+    given_up: usize,
     /// Snapshots that were damaged or lost.
     snapshots: BTreeSet<String>,
 }
@@ -33,13 +35,20 @@ impl Damages {
     pub(super) fn excuse_refusal(&self) -> bool {
         let meta = self.spots.iter().filter(|spot| spot.path.contains(Part::Meta.path()));
         let slots: BTreeSet<u64> = meta.map(|spot| spot.byte / BLOCK as u64).collect();
-        slots.len() > 1 || self.spots.iter().any(|spot| spot.path.contains(Part::Log.path()))
+        let mut rest = self.spots[self.given_up..].iter();
+        slots.len() > 1 || rest.any(|spot| spot.path.contains(Part::Log.path()))
+    }
+
+    /// A repair has come to its end: what was damaged until now keeps nothing from starting any more.
+    pub(super) fn are_given_up(&mut self) {
+        self.given_up = self.spots.len();
     }
 
     /// Restores what is still damaged, for good: no process may run.
     pub(super) fn repair(&mut self, disk: &VirtualDisk) {
         self.restore(disk);
         self.spots.clear();
+        self.given_up = 0;
     }
 
     /// Restores what is still damaged; tells whether there was any. A process that runs may undo that: it has the last
@@ -67,6 +76,10 @@ impl World {
         }
         let sector = byte / SECTOR as u64;
         let bytes = sector * SECTOR as u64..(sector + 1) * SECTOR as u64;
+        if damage.part == Part::Snapshot {
+            // A start may have to go back to before the repair.
+            self.damages.given_up = 0;
+        }
         if damage.part == Part::Log {
             let base: u64 = path.rsplit('/').next().and_then(|name| name.parse().ok()).unwrap_or(0);
             self.stage.watch.damaged(base + bytes.start..base + bytes.end);
