@@ -310,6 +310,23 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_a_file() {
+        for (name, text) in [
+            ("broker.conf", "listenPort=1\n"),
+            ("namesrv.conf", "listenPort=1\n"),
+            ("s.toml", "namesrvPort = 1\nlistenPort = 1\n"),
+            ("none", "listenPort=1\n"),
+        ] {
+            let read =
+                |text: &str| Config::load(&sources(name, text, &["fastListenPort=0", "namesrvPort=2"]));
+            assert_eq!(read(&format!("\u{feff}{text}")), read(text), "{name}");
+            assert!(read(text).is_ok(), "{name}");
+        }
+        let error = load("\u{feff}listenPort = 1\nlistenPrt = 1\n", &[]).unwrap_err();
+        assert!(error.contains("s.toml, line 2: unknown setting"), "{error}");
+    }
+
+    #[test]
     fn protection_that_is_not_there_is_refused() {
         for (line, part) in [
             ("enableDLegerCommitLog=true", "line 1: enableDLegerCommitLog must be false: replication"),

@@ -119,7 +119,7 @@ impl Sources {
 impl File {
     fn read(&self, out: &mut Vec<Assignment>, problems: &mut Vec<String>) {
         let extension = self.path.extension().and_then(|extension| extension.to_str());
-        match (extension, DeTable::parse(&self.text)) {
+        match (extension, DeTable::parse(self.text())) {
             (Some("conf" | "properties"), _) => self.read_properties(out),
             (_, Ok(table)) => self.read_toml(table.get_ref(), out, problems),
             (Some("toml"), Err(error)) => {
@@ -129,9 +129,14 @@ impl File {
         }
     }
 
+    /// The contents without the byte order mark that some editors put before them.
+    fn text(&self) -> &str {
+        self.text.strip_prefix('\u{feff}').unwrap_or(&self.text)
+    }
+
     fn read_toml(&self, table: &DeTable<'_>, out: &mut Vec<Assignment>, problems: &mut Vec<String>) {
         for (key, value) in table {
-            let line = self.text[..key.span().start].matches('\n').count() + 1;
+            let line = self.text()[..key.span().start].matches('\n').count() + 1;
             let origin = self.origin(line);
             let text = match value.get_ref() {
                 DeValue::String(text) => text.to_string(),
@@ -149,7 +154,7 @@ impl File {
 
     fn read_properties(&self, out: &mut Vec<Assignment>) {
         let dialect = if names_the_namesrv(&self.path) { Dialect::Namesrv } else { Dialect::Broker };
-        out.extend(properties::parse(&self.text).into_iter().map(|property| Assignment {
+        out.extend(properties::parse(self.text()).into_iter().map(|property| Assignment {
             origin: self.origin(property.line),
             key: property.key,
             value: property.value,
