@@ -147,6 +147,7 @@ fn open_with<D: Disk>(
     let meta = open_meta(&disk, options, fresh_group, &mut report)?;
     let Meta { group, segment_size, .. } = meta.get();
     let layout = Layout { segment_size };
+    report.warnings.extend(other_segment_size(segment_size, options));
     let (snapshot, watermark) = load_snapshot(&disk, layout, &mut report)?;
     let (snapshot, state) = snapshot.unzip();
     let mut replay = Replay::new(options, layout, (snapshot.as_ref(), state.unwrap_or_default()), lenient);
@@ -219,6 +220,17 @@ fn open_meta<D: Disk>(
     report.fresh = true;
     let meta = Meta { group: fresh_group, segment_size: options.segment_size, ..Meta::default() };
     Ok(MetaFile::create(disk, meta)?)
+}
+
+/// Says that the log is not cut as the settings have it: that is settled when the directory is made.
+fn other_segment_size(kept: u64, options: &Options) -> Option<String> {
+    let asked = options.segment_size;
+    (asked != kept).then(|| {
+        format!(
+            "mappedFileSizeCommitLog is {asked}, and this data directory was made with {kept} and keeps it; set it to {kept}, \
+             or start with a new directory"
+        )
+    })
 }
 
 /// Says which segments of the log have no file.

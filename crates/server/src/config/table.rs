@@ -101,7 +101,7 @@ settings! {
         "syncFlushTimeout" => sync_flush_timeout: Millis = Millis(5_000), live;
         /// Milliseconds between two syncs under ASYNC_FLUSH.
         "flushIntervalCommitLog" => flush_interval: Millis = Millis(500);
-        /// Bytes of a log file; fixed when the directory is made.
+        /// Bytes of a log file. A data directory keeps the size that it was made with, and a start with another one says so.
         "mappedFileSizeCommitLog" => segment_size: Bytes = Bytes(1 << 30);
         /// Bytes of disk that the log leaves free.
         "diskFreeMin" => disk_free_min: Bytes = Bytes(64 << 20);

@@ -168,3 +168,16 @@ fn a_directory_of_rocketmq_is_left_alone() {
     assert!(message.contains("store/commitlog belongs to a broker of RocketMQ"), "{message}");
     assert_eq!(fs::read_dir(&data).unwrap().count(), 1, "nothing was added");
 }
+
+#[test]
+fn another_size_of_log_files_is_warned_of_and_the_directory_keeps_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &["mappedFileSizeCommitLog=16MiB"]);
+    assert_eq!(Client::connect(server.broker()).send("t", b"hello").code(), 0);
+    assert!(!server.log().contains("mappedFileSizeCommitLog"), "{}", server.log());
+    server.kill();
+    let server = Server::start(dir.path(), &["mappedFileSizeCommitLog=32MiB"]);
+    let warning = "WARN mappedFileSizeCommitLog is 33554432, and this data directory was made with 16777216 and keeps it";
+    assert!(server.log().contains(warning), "{}", server.log());
+    assert_eq!(Client::connect(server.broker()).max_offset("t"), 1);
+}
