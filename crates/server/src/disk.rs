@@ -15,7 +15,9 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use steadfast_store::aligned::AlignedBuf;
+use steadfast_store::checkpoint::{INDEX_DIR, SNAPSHOT_DIR};
 use steadfast_store::disk::{BLOCK, Disk, DiskFile, Mode, Space, read_exact, write_all};
+use steadfast_store::log;
 
 /// Name of the file that is written and removed to find out what the file system can do.
 const PROBE: &str = ".probe";
@@ -89,7 +91,11 @@ pub struct RealFile {
 
 impl RealDisk {
     /// Takes the directory `root`, which exists, after writing, reading back and removing a small file in it.
+    ///
+    /// # Errors
+    /// What the file system refused, or a link in the place of a file.
     pub fn open(root: &Path) -> io::Result<Self> {
+        refuse_links(root)?;
         let disk = RealDisk { root: Arc::new(root.to_owned()), durable: Durable::Direct };
         match disk.probe() {
             Ok(()) => Ok(disk),
@@ -203,6 +209,30 @@ impl Disk for RealDisk {
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         Ok(Space { total: used + free, free })
     }
+}
+
+/// Refuses links in the place of files. Opening one follows it, and all else would go wrong: retention removes the link
+/// alone, or makes the other disk's file the tail of the log; that disk is not measured and may not take direct I/O; and
+/// while it is not mounted, the log seems to end before the file, and would be continued there.
+fn refuse_links(root: &Path) -> io::Result<()> {
+    for dir in [log::DIR, INDEX_DIR, SNAPSHOT_DIR].map(|dir| root.join(dir)) {
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            entries => entries.map_err(|error| explain(&dir, error))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(|error| explain(&dir, error))?;
+            if entry.file_type().map_err(|error| explain(&entry.path(), error))?.is_symlink() {
+                return Err(io::Error::other(format!(
+                    "{} is a symbolic link, and files of a data directory must lie in it; put the file itself in the \
+                     link's place. For the space of another disk, move the whole directory there: --data DIR, or a link \
+                     in place of the directory",
+                    entry.path().display()
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Makes a directory and its parents, and their names durable.

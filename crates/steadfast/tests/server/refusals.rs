@@ -5,7 +5,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
+use crate::client::Client;
 use crate::process::{Server, command, refusal, set};
 
 fn assert_says(message: &str, parts: &[&str]) {
@@ -110,6 +112,34 @@ fn a_link_to_a_directory_is_as_good_as_the_directory() {
     let mut server = Server::start(&link, &[]);
     assert_says(&refusal(&mut command(&dir.path().join("data"))), &["in use by process"]);
     assert!(server.is_running());
+}
+
+#[test]
+fn a_file_of_the_log_behind_a_link_is_refused_and_served_again_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let other_disk = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    assert_eq!(Client::connect(server.broker()).send("t", b"hello").code(), 0);
+    assert_eq!(server.stop().0.code(), Some(0));
+    let segment = dir.path().join("log/00000000000000000000");
+    let moved = other_disk.path().join("segment");
+    fs::copy(&segment, &moved).unwrap();
+    // Mounted, and not mounted.
+    for target in [&moved, &other_disk.path().join("nothing")] {
+        fs::remove_file(&segment).unwrap();
+        std::os::unix::fs::symlink(target, &segment).unwrap();
+        let message = refusal(&mut command(dir.path()));
+        assert_says(&message, &[&*segment.to_string_lossy(), "is a symbolic link", "--data DIR"]);
+        let repair =
+            Command::new(env!("CARGO_BIN_EXE_steadfast")).args(["repair", "--data"]).arg(dir.path()).output();
+        let repair = repair.unwrap();
+        assert_says(&String::from_utf8_lossy(&repair.stderr), &["is a symbolic link"]);
+        assert!(!repair.status.success() && fs::symlink_metadata(&segment).unwrap().is_symlink());
+    }
+    fs::remove_file(&segment).unwrap();
+    fs::copy(&moved, &segment).unwrap();
+    let server = Server::start(dir.path(), &[]);
+    assert_eq!(Client::connect(server.broker()).max_offset("t"), 1);
 }
 
 #[test]
