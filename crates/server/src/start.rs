@@ -170,11 +170,17 @@ fn connections(config: &Config, ports: usize) -> usize {
     let share = |current: u64| (current.saturating_sub(FILES) / ports.max(1) as u64).max(1);
     let room = current.map_or(wanted, share);
     if room < wanted {
-        tracing::warn!(
+        let text = format!(
             "maxConnections is {wanted}, but this process may open {} files: each port takes {room} connections; raise \
-             the limit (ulimit -n, LimitNOFILE) or lower maxConnections",
+             the limit (ulimit -Hn, LimitNOFILE) or lower maxConnections",
             current.unwrap_or_default()
         );
+        // The default is as many as there may be; whoever chose a number wants to know.
+        if config.max_connections == Config::default().max_connections {
+            tracing::info!("{text}");
+        } else {
+            tracing::warn!("{text}");
+        }
     }
     room.min(wanted) as usize
 }

@@ -167,7 +167,7 @@ settings! {
     "Connections and threads" {
         /// Seconds after which a connection that sends nothing is closed.
         "serverChannelMaxIdleTimeSeconds" => max_idle: Seconds = Seconds(120);
-        /// Most connections of a port.
+        /// Most connections of a port; fewer if the process may not open that many files, which a start says.
         "maxConnections" => max_connections: u32 = 16_384;
         /// Threads that read and decode requests; 0 is one for each processor, at most 4.
         "serverWorkerThreads" => worker_threads: u32 = 0;
