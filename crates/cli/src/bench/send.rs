@@ -52,9 +52,18 @@ fn report_errors(stats: &Stats) {
 
 /// Nothing that was acknowledged may be missing, doubled or damaged, and there must be something to judge.
 fn judge(stats: &Stats, verified: &Verified) -> anyhow::Result<()> {
+    let (removed, violations) = (verified.removed(), verified.verdict.violations.len());
+    let begins: Vec<String> = verified.begins.iter().map(|(queue, at)| format!("{queue} at {at}")).collect();
     ensure!(
-        verified.verdict.is_clean(),
-        "NO RESULT, because messages are not as acknowledged:\n{}",
+        removed == 0 || removed < violations,
+        "NO RESULT, because retention removed {removed} messages of this run before they were read back: queues begin later \
+         now, {}. Nothing else is missing. Let the server keep more (retentionBytes, or space on its disk; `steadfast admin \
+         retention` shows what it keeps), or send less: --messages, --seconds",
+        begins.join(", ")
+    );
+    ensure!(
+        violations == 0,
+        "NO RESULT, because messages are not as acknowledged; retention removed {removed} of them:\n{}",
         verified.verdict
     );
     ensure!(stats.measured > 0, "NO RESULT, because no message was acknowledged in the measured time");

@@ -186,6 +186,11 @@ impl Target {
         Ok(ranges)
     }
 
+    /// The queue of a range, as the audit names it.
+    pub(super) fn queue(&self, range: &Range) -> &Queue {
+        &self.brokers[range.broker].queues[range.queue as usize]
+    }
+
     /// What will be appended to the queues from now on.
     pub(super) async fn tails(&self) -> anyhow::Result<Vec<Range>> {
         let ends = self.contents().await?;

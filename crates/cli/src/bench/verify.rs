@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use steadfast_audit::compact::{AckBook, Audit};
-use steadfast_audit::{Found, MessageId, Queue, Verdict};
+use steadfast_audit::{Found, Invariant, MessageId, Place, Queue, Verdict};
 use steadfast_types::QueueOffset;
 use steadfast_types::record::StoredMessage;
 
@@ -17,10 +17,21 @@ use super::target::{Range, Target};
 #[derive(Debug)]
 pub(super) struct Verified {
     pub(super) verdict: Verdict,
+    /// Where queues that lost messages of the run at their beginning begin now.
+    pub(super) begins: BTreeMap<Queue, QueueOffset>,
     /// Messages that this run did not send.
     pub(super) foreign: u64,
     /// How long the read took.
     pub(super) took: Duration,
+}
+
+impl Verified {
+    /// How many messages are missing as their queue does not reach back to them any more: retention removed them.
+    pub(super) fn removed(&self) -> usize {
+        let is_before_begin = |place: &Place| self.begins.get(&place.queue) > Some(&place.offset);
+        let missing = self.verdict.of(Invariant::Acked);
+        missing.filter(|violation| violation.place.as_ref().is_some_and(is_before_begin)).count()
+    }
 }
 
 /// Reads everything after `tails`, which is where the queues ended before the run, and compares it with what was
@@ -36,7 +47,16 @@ pub(super) async fn run(
     let ranges = to_read(target, tails, stats).await?;
     let how = How::to_the_end(2, 32);
     let auditor = pull::read(target, &ranges, &how, auditor).await?;
-    Ok(Verified { verdict: auditor.audit.finish(), foreign: auditor.foreign, took: start.elapsed() })
+    // Only now is it known what was removed before it was read.
+    let begins = target.contents().await?.into_iter().filter(|now| begins_later(now, tails));
+    let begins = begins.map(|now| (target.queue(&now).clone(), QueueOffset::new(now.from))).collect();
+    let (verdict, foreign) = (auditor.audit.finish(), auditor.foreign);
+    Ok(Verified { verdict, begins, foreign, took: start.elapsed() })
+}
+
+/// Whether a queue begins after the place where it ended before the run.
+fn begins_later(now: &Range, tails: &[Range]) -> bool {
+    tails.iter().any(|tail| (tail.broker, tail.queue) == (now.broker, now.queue) && now.from > tail.from)
 }
 
 /// What was acknowledged, message by message.

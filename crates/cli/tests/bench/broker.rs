@@ -14,8 +14,8 @@ use steadfast_wire::code::{request, response};
 use steadfast_wire::frame::{self, Frame};
 use steadfast_wire::header::Header;
 use steadfast_wire::headers::{
-    ConsumerSendMsgBack, GetMaxOffset, OffsetResponse, PullMessage, PullMessageResponse, SendMessage,
-    SendMessageResponse,
+    ConsumerSendMsgBack, GetMaxOffset, GetMinOffset, OffsetResponse, PullMessage, PullMessageResponse,
+    SendMessage, SendMessageResponse,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -48,6 +48,10 @@ pub(crate) enum Fault {
     RefuseAll,
     /// Delivered at once, although it was to come later.
     Early,
+    /// Removed by retention, as is all that its queue held before.
+    Expire,
+    /// The same, and the message after it is lost.
+    ExpireAndLose,
 }
 
 /// Records of a topic by queue; None where a message was lost.
@@ -60,6 +64,8 @@ struct Log {
     sent: Vec<Sent>,
     sends: u64,
     sent_back: u64,
+    /// Where a queue of a topic begins that retention has removed messages of.
+    begin: Option<(String, usize, i64)>,
 }
 
 #[derive(Clone)]
@@ -137,7 +143,11 @@ impl Broker {
             request::GET_BROKER_CLUSTER_INFO => self.cluster().encode(),
             request::GET_ROUTEINFO_BY_TOPIC => self.route().encode(),
             request::GET_MIN_OFFSET => {
-                OffsetResponse { offset: 0 }.encode(&mut header.ext);
+                let asked = GetMinOffset::decode(&asked.ext).unwrap();
+                let is_asked =
+                    |topic: &str, queue: usize| *asked.topic == *topic && asked.queue_id as usize == queue;
+                let begin = log.begin.as_ref().filter(|(topic, queue, _)| is_asked(topic, *queue));
+                OffsetResponse { offset: begin.map_or(0, |(_, _, begin)| *begin) }.encode(&mut header.ext);
                 vec![]
             }
             request::GET_MAX_OFFSET => {
@@ -172,6 +182,7 @@ impl Broker {
         let fault = match self.fault {
             Fault::RefuseAll if log.sends >= VICTIM => Fault::Refuse,
             fault if log.sends == VICTIM && !self.in_retries => fault,
+            Fault::ExpireAndLose if log.sends == VICTIM + 1 => Fault::Lose,
             _ => Fault::None,
         };
         let (queue, place) = (fields.queue_id as usize, log.sent.len());
@@ -192,6 +203,7 @@ impl Broker {
             log.store(sent(body, fields.properties.as_deref().unwrap()), fault);
         }
         match fault {
+            Fault::Expire | Fault::ExpireAndLose => log.expire(&fields.topic, queue),
             Fault::Hang => return None,
             Fault::Refuse | Fault::RefuseAndStore => {
                 header.code = response::SYSTEM_BUSY;
@@ -252,6 +264,13 @@ impl Broker {
 impl Log {
     fn queues(&mut self, topic: &str) -> &mut Queues {
         self.topics.entry(topic.to_owned()).or_default()
+    }
+
+    /// Retention removes all that a queue holds.
+    fn expire(&mut self, topic: &str, queue: usize) {
+        let held = &mut self.queues(topic)[queue];
+        held.fill(None);
+        self.begin = Some((topic.to_owned(), queue, held.len() as i64));
     }
 
     fn store(&mut self, sent: Sent, fault: Fault) {

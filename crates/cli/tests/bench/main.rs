@@ -79,6 +79,17 @@ fn a_lost_message_is_noticed() {
 }
 
 #[test]
+fn what_retention_removed_is_not_called_lost_and_what_else_is_missing_is() {
+    let removed = send(Fault::Expire, "").expect_err("the bench gave a figure");
+    assert!(
+        removed.contains("because retention removed") && removed.contains("Nothing else is missing"),
+        "{removed}"
+    );
+    assert!(removed.contains("steadfast admin retention") && !removed.contains("broken:"), "{removed}");
+    assert_fails(send(Fault::ExpireAndLose, ""), "is missing (broken:");
+}
+
+#[test]
 fn a_doubled_message_is_noticed() {
     assert_fails(send(Fault::Double, ""), "no acknowledged or open attempt explains it");
 }
