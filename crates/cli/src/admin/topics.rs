@@ -13,7 +13,7 @@ use steadfast_wire::headers::{
 };
 
 use super::cluster::{self, AskError, Broker, Cluster, Request};
-use super::output::{Out, java_map};
+use super::output::{self, Out, java_map};
 use super::place::{Place, boolean};
 
 /// Where the name servers keep which topics are ordered.
@@ -280,7 +280,19 @@ impl fmt::Display for Deleted {
 impl Delete {
     pub(super) async fn run(self, cluster: &Cluster, out: Out) -> anyhow::Result<()> {
         let brokers = cluster::masters(&cluster.info().await?, &self.cluster)?;
+        let mut is_known = false;
+        for broker in &brokers {
+            // A server that cannot be asked may have it.
+            is_known |= !matches!(known_config(cluster, broker, &self.topic).await, Ok(None));
+        }
         delete(cluster, &brokers, &self.cluster, &self.topic).await?;
+        if !is_known {
+            // The command succeeds all the same, as RocketMQ's does: the topic is not there.
+            let (topic, cluster) = (&self.topic, &self.cluster);
+            output::warn(&format!(
+                "no broker of cluster {cluster} had a topic {topic}: nothing was deleted; topicList lists the topics"
+            ));
+        }
         let brokers = brokers.into_iter().map(|broker| broker.addr).collect();
         out.show(&Deleted { topic: self.topic, cluster: self.cluster, brokers })
     }

@@ -42,6 +42,26 @@ topicSysFlag=0, order=false, attributes={}]
     assert!(refused.contains("CODE: 17 (TOPIC_NOT_EXIST)  DESC: "), "{refused}");
 }
 
+/// As with RocketMQ's tool: the topic is not there afterwards. A misspelt name is told all the same.
+#[test]
+fn deleting_an_unknown_topic_succeeds_and_says_so() {
+    let world = World::start(&[]);
+    world.admin("updateTopic", &["-c", "DefaultCluster", "-t", "SCANRECORD"]).ok();
+    let output = world.admin("deleteTopic", &["-c", "DefaultCluster", "-t", "SCANRECORDS"]);
+    assert_eq!(
+        (output.code, &*output.stdout),
+        (
+            0,
+            "delete topic [SCANRECORDS] from cluster [DefaultCluster] success.\n\
+             delete topic [SCANRECORDS] from NameServer success.\n"
+        )
+    );
+    let told = "steadfast: no broker of cluster DefaultCluster had a topic SCANRECORDS: nothing was deleted";
+    assert!(output.stderr.starts_with(told), "{}", output.stderr);
+    let listed = world.admin("topicList", &[]).ok();
+    assert!(listed.lines().any(|topic| topic == "SCANRECORD"), "{listed}");
+}
+
 /// RocketMQ's tool would set what is not given to its defaults, and so hide what lies in the other queues.
 #[test]
 fn what_is_not_given_stays_as_it_is() {
