@@ -14,18 +14,8 @@ use steadfast_wire::headers;
 /// A node without automatic topics, with a topic T of this permission.
 fn with_topic(perm: i32) -> Node {
     let mut node = Node::open(MemDisk::default(), Options { auto_create_topic: false, ..options() });
-    let mut header = Header::request(request::UPDATE_AND_CREATE_TOPIC, 0);
-    let topic = headers::CreateTopic {
-        topic: "T".into(),
-        default_topic: "TBW102".into(),
-        read_queue_nums: 1,
-        write_queue_nums: 1,
-        perm,
-        topic_filter_type: "SINGLE_TAG".into(),
-        ..headers::CreateTopic::default()
-    };
-    topic.encode(&mut header.ext);
-    assert_eq!(node.ask(header.into_owned(), Bytes::new()).code, response::SUCCESS);
+    let created = node.create_topic(headers::CreateTopic { perm, ..node::topic("T", 1) });
+    assert_eq!(created.code, response::SUCCESS);
     node
 }
 

@@ -244,17 +244,8 @@ fn no_field_of_any_request_breaks_it() {
         }
         node.make_space();
         // Whatever was deleted or made unreadable is there again.
-        let mut create = Header::request(request::UPDATE_AND_CREATE_TOPIC, 0);
-        let topic = headers::CreateTopic {
-            topic: "T".into(),
-            default_topic: "TBW102".into(),
-            read_queue_nums: 4,
-            write_queue_nums: 4,
-            perm: 6,
-            ..headers::CreateTopic::default()
-        };
-        topic.encode(&mut create.ext);
-        assert_eq!(node.ask(create, Bytes::new()).code, response::SUCCESS, "after {}", request::name(code));
+        let created = node.create_topic(node::topic("T", 4));
+        assert_eq!(created.code, response::SUCCESS, "after {}", request::name(code));
         let sent = node.send("T", 0, "whole", "");
         assert_eq!(sent.code, response::SUCCESS, "after {}: {}", request::name(code), sent.remark);
         node.answers.clear();
@@ -268,17 +259,7 @@ fn no_field_of_any_request_breaks_it() {
 fn a_permission_that_is_none_is_refused() {
     let mut node = Node::new();
     for perm in [-1, 8, 9, i32::MAX, i32::MIN] {
-        let mut create = Header::request(request::UPDATE_AND_CREATE_TOPIC, 0);
-        let topic = headers::CreateTopic {
-            topic: "T".into(),
-            default_topic: "TBW102".into(),
-            read_queue_nums: 4,
-            write_queue_nums: 4,
-            perm,
-            ..headers::CreateTopic::default()
-        };
-        topic.encode(&mut create.ext);
-        let refused = node.ask(create, Bytes::new());
+        let refused = node.create_topic(headers::CreateTopic { perm, ..node::topic("T", 4) });
         assert_eq!(refused.code, response::INVALID_PARAMETER, "{perm}");
         assert!(refused.remark.contains("6 (both)"), "{}", refused.remark);
     }

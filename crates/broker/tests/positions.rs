@@ -20,18 +20,7 @@ const MIDDLE: i64 = 1_000_000 + 50;
 /// A node whose topic T has two queues with ten messages each; message n of a queue is stored at 1 000 000 + 10 n ms.
 fn filled() -> Node {
     let mut node = Node::new();
-    let mut header = Header::request(request::UPDATE_AND_CREATE_TOPIC, 0);
-    let topic = headers::CreateTopic {
-        topic: "T".into(),
-        default_topic: "TBW102".into(),
-        read_queue_nums: 2,
-        write_queue_nums: 2,
-        perm: 6,
-        topic_filter_type: "SINGLE_TAG".into(),
-        ..headers::CreateTopic::default()
-    };
-    topic.encode(&mut header.ext);
-    node.ask(header.into_owned(), Bytes::new());
+    node.create_topic(node::topic("T", 2));
     for i in 0..10 {
         node.ticks = i * 10;
         node.send("T", 0, &format!("a{i}"), "");

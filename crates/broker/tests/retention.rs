@@ -280,21 +280,8 @@ fn make_topic(node: &mut Node, topic: &str, attributes: &str) -> node::Answer {
 }
 
 fn make_topic_of(node: &mut Node, topic: &str, queues: i32, attributes: &str) -> node::Answer {
-    let mut header = Header::request(request::UPDATE_AND_CREATE_TOPIC, 0);
-    let create = headers::CreateTopic {
-        topic: topic.into(),
-        default_topic: "TBW102".into(),
-        read_queue_nums: queues,
-        write_queue_nums: queues,
-        perm: 6,
-        topic_filter_type: "SINGLE_TAG".into(),
-        topic_sys_flag: Some(0),
-        order: false,
-        attributes: Some(attributes.into()),
-        force: false,
-    };
-    create.encode(&mut header.ext);
-    node.ask(header.into_owned(), Bytes::new())
+    let attributes = Some(attributes.into());
+    node.create_topic(headers::CreateTopic { attributes, ..node::topic(topic, queues) })
 }
 
 /// P6: what a group has not processed of a protected topic stays, and so does what comes after it in that queue; the

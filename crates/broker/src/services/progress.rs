@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use steadfast_types::QueueOffset;
 use steadfast_types::topic::RETRY_PREFIX;
-use steadfast_wire::body::{ConsumeStats, MessageQueue, OffsetWrapper, PositionJump};
+use steadfast_wire::body::{ConsumeStats, MessageQueue, OffsetWrapper, PositionJump, SubscriptionData};
 
 use super::Answer;
 use super::reads::ReadPurpose;
@@ -102,18 +102,23 @@ impl Broker {
         if let Some(topic) = topic {
             return [topic.to_owned()].into();
         }
-        let subscriptions = self.clients.consumer_group(group).map(|group| &group.subscriptions);
-        let subscribed = subscriptions.into_iter().flat_map(|topics| topics.keys().cloned());
+        let subscribed = self.subscriptions(group).into_iter().flat_map(|topics| topics.keys().cloned());
         self.state.positions.topics(group).map(|t| t.to_string()).chain(subscribed).collect()
     }
 
     /// While members are connected, what none of them subscribes to any more makes no progress, as in RocketMQ. The
     /// group's jumps there are told nevertheless.
     fn retain_subscribed(&self, group: &str, topics: &mut BTreeSet<String>) {
-        let subscriptions = self.clients.consumer_group(group).map(|group| &group.subscriptions);
-        if let Some(subscriptions) = subscriptions.filter(|subscriptions| !subscriptions.is_empty()) {
+        if let Some(subscriptions) =
+            self.subscriptions(group).filter(|subscriptions| !subscriptions.is_empty())
+        {
             topics.retain(|topic| subscriptions.contains_key(topic));
         }
+    }
+
+    /// What the connected members of a group subscribe to, by topic; None if there is none.
+    fn subscriptions(&self, group: &str) -> Option<&BTreeMap<String, SubscriptionData>> {
+        self.clients.consumer_group(group).map(|group| &group.subscriptions)
     }
 
     /// How far a group is in a queue. RocketMQ keeps no position in a retry topic that never had a message.

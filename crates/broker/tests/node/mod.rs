@@ -409,6 +409,13 @@ impl Node {
         self.opaque
     }
 
+    /// UPDATE_AND_CREATE_TOPIC; see [`topic`].
+    pub(crate) fn create_topic(&mut self, fields: headers::CreateTopic<'_>) -> Answer {
+        let mut header = Header::request(code::UPDATE_AND_CREATE_TOPIC, 0);
+        fields.encode(&mut header.ext);
+        self.ask(header.into_owned(), Bytes::new())
+    }
+
     /// Sends a request and returns its answer, which must be there at once.
     pub(crate) fn ask(&mut self, header: Header<'_>, body: impl Into<Bytes>) -> Answer {
         let opaque = self.request(1, header, body);
@@ -513,6 +520,19 @@ pub(crate) fn pull_header(topic: &str, queue: i32, offset: i64, hold: i64) -> He
     };
     pull.encode(&mut header.ext);
     header.into_owned()
+}
+
+/// What creates a topic that anybody may read and write.
+pub(crate) fn topic(name: &str, queues: i32) -> headers::CreateTopic<'_> {
+    headers::CreateTopic {
+        topic: name.into(),
+        default_topic: "TBW102".into(),
+        read_queue_nums: queues,
+        write_queue_nums: queues,
+        perm: 6,
+        topic_filter_type: "SINGLE_TAG".into(),
+        ..headers::CreateTopic::default()
+    }
 }
 
 pub(crate) fn query_header(topic: &str, key: &str, begin: i64, end: i64) -> Header<'static> {
