@@ -241,6 +241,8 @@ pub enum ReadJob {
         recent: Vec<KeyEntry>,
         /// Places of messages of the topic that were given up.
         holes: Vec<LogOffset>,
+        /// By queue, the offset of the first message since the topic was made.
+        born: Vec<QueueOffset>,
         /// Only messages stored in this time.
         stored: Range<Timestamp>,
         /// Most messages.

@@ -162,8 +162,8 @@ impl<D: Disk> Reader<D> {
                 let records = self.log.records(&units, max_bytes, committed)?;
                 Ok(ReadResult::Messages { records, next: QueueOffset::ZERO })
             }
-            ReadJob::Query { topic, key, recent, holes, stored, max_messages, committed } => {
-                let wanted = Wanted { topic, key, holes, stored, max_messages, committed };
+            ReadJob::Query { topic, key, recent, holes, born, stored, max_messages, committed } => {
+                let wanted = Wanted { topic, key, holes, born, stored, max_messages, committed };
                 self.query(&wanted, recent, late)
             }
             ReadJob::View { at, committed } => match self.log.record_at(at, committed) {

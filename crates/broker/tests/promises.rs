@@ -120,13 +120,45 @@ fn offsets_are_never_used_twice() {
     assert_eq!(node.send("busy", 1, "next", "").number("queueOffset"), 50);
 }
 
+fn delete_topic(node: &mut Node, topic: &str) {
+    let mut header = Header::request(request::DELETE_TOPIC_IN_BROKER, 0);
+    headers::DeleteTopic { topic: topic.into(), cluster_name: None }.encode(&mut header.ext);
+    assert_eq!(node.ask(header.into_owned(), Bytes::new()).code, response::SUCCESS);
+}
+
+/// What was deleted is not there again because a topic has the name again, neither for consumers nor for lookups.
+#[test]
+fn a_lookup_does_not_find_what_went_with_an_earlier_topic_of_the_name() {
+    let mut node = Node::new();
+    let send = |node: &mut Node, queue, body: &str| node.send("T", queue, body, "KEYS\u{1}k\u{2}").code;
+    for queue in 0..4 {
+        send(&mut node, queue, "old");
+    }
+    assert_eq!(node.query("T", "k").bodies(), ["old"; 4]);
+    delete_topic(&mut node, "T");
+    assert_eq!(node.query("T", "k").code, response::TOPIC_NOT_EXIST);
+    // In memory, in index runs and a snapshot, and read again from the log.
+    for step in 0..3 {
+        assert_eq!(send(&mut node, step % 4, &format!("new {step}")), response::SUCCESS);
+        let newest_first: Vec<_> = (0..=step).rev().map(|step| format!("new {step}")).collect();
+        assert_eq!(node.query("T", "k").bodies(), newest_first);
+        for i in 0..100 {
+            node.send("busy", i % 4, "x", "");
+        }
+        node = node.restart();
+        assert_eq!(node.query("T", "k").bodies(), newest_first);
+    }
+    delete_topic(&mut node, "T");
+    assert_eq!(node.send("T", 0, "without a key", "").code, response::SUCCESS);
+    let denied = node.query("T", "k");
+    assert_eq!((denied.code, denied.bodies()), (response::QUERY_NOT_FOUND, vec![]));
+}
+
 #[test]
 fn a_topic_that_is_deleted_and_made_again_goes_on_at_its_old_offsets() {
     let mut node = Node::new();
     node.send("T", 0, "old", "");
-    let mut header = Header::request(request::DELETE_TOPIC_IN_BROKER, 0);
-    headers::DeleteTopic { topic: "T".into(), cluster_name: None }.encode(&mut header.ext);
-    assert_eq!(node.ask(header.into_owned(), Bytes::new()).code, response::SUCCESS);
+    delete_topic(&mut node, "T");
     assert_eq!(node.pull("T", 0, 0).code, response::TOPIC_NOT_EXIST);
     assert_eq!(node.send("T", 0, "new", "").number("queueOffset"), 1);
     let mut node = node.restart();

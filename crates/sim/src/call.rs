@@ -308,7 +308,7 @@ fn looked_up(topic: &Name, key: &Name, expected: Option<u64>, answer: &Response,
         Ok(_) if is_told && stage.watch.is_given_up(number) => {}
         Ok(found) if !is_limited(found.len(), answer.body.len()) && missing(&found) => {
             let text = format!("message #{number}, acknowledged, is not found by key {key} of topic {topic}");
-            stage.watch.denied(number, text);
+            stage.watch.not_found(topic, number, text);
         }
         Ok(_) => {}
         Err(error) => stage.watch.find(Gist::Answer, format!("a lookup of {key} returned garbage: {error}")),

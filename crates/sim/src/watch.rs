@@ -125,7 +125,7 @@ pub(crate) struct Watch {
     retaining: bool,
     /// Topics whose messages stay until they are processed.
     protected: BTreeSet<Name>,
-    /// Messages that were denied, by number, while some were removed.
+    /// Messages that were denied, by number, where some are removed: by retention, or with their topic.
     denied: Vec<(u64, String)>,
     /// Who was granted a queue and has not begun to give it back. No run is so long that a lock expires.
     locks: BTreeMap<Queue, ClientNo>,
@@ -352,6 +352,15 @@ impl Watch {
         self.retaining
     }
 
+    /// A key of an acknowledged message does not find it: it may have gone with its topic.
+    pub(crate) fn not_found(&mut self, topic: &str, number: u64, text: String) {
+        if self.is_stable(topic) {
+            self.denied(number, text);
+        } else {
+            self.denied.push((number, text));
+        }
+    }
+
     /// An acknowledged message is denied.
     pub(crate) fn denied(&mut self, number: u64, text: String) {
         if self.retaining {
@@ -361,7 +370,7 @@ impl Watch {
         }
     }
 
-    /// Judges, at the end, what retention did.
+    /// Judges, at the end, what retention and deletions did.
     pub(crate) fn judge_removals(&mut self, state: &FinalState, ledger: &Ledger) {
         let begins = |queue: &Queue| state.queues.get(queue).map_or(0, |content| content.min.get());
         let mut found = Vec::new();

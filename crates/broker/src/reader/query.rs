@@ -10,7 +10,7 @@ use steadfast_store::reader::ReadError;
 use steadfast_store::unit::{KeyEntry, Unit, key_hash};
 use steadfast_types::properties::Lookup;
 use steadfast_types::record::StoredMessage;
-use steadfast_types::{LogOffset, QueueOffset, Timestamp};
+use steadfast_types::{LogOffset, QueueId, QueueOffset, Timestamp};
 
 use super::{Failure, Late, Reader};
 use crate::io::ReadResult;
@@ -51,7 +51,7 @@ impl<D: Disk> Reader<D> {
                 Failure::Late { missing, all } => Failure::SearchedSome { searched, missing, all },
                 other => other,
             })?;
-            candidates.extend(self.fenced_candidates(hash, &wanted.topic, &slot.covers));
+            candidates.extend(self.fenced_candidates(hash, wanted, &slot.covers));
             candidates.sort_unstable_by_key(|entry| Reverse(entry.log_offset));
             full = self.collect(wanted, &candidates, &mut found)?;
         }
@@ -59,9 +59,11 @@ impl<D: Disk> Reader<D> {
     }
 
     /// Messages of a topic in a stretch of the log that may have any key.
-    fn fenced_candidates(&self, hash: u64, topic: &str, covers: &Range<LogOffset>) -> Vec<KeyEntry> {
+    fn fenced_candidates(&self, hash: u64, wanted: &Wanted, covers: &Range<LogOffset>) -> Vec<KeyEntry> {
         let fenced = self.fenced.read().unwrap_or_else(PoisonError::into_inner);
-        let here = fenced.iter().filter(|f| *f.queue.topic == *topic && covers.contains(&f.unit.log_offset));
+        let here =
+            fenced.iter().filter(|f| *f.queue.topic == *wanted.topic && covers.contains(&f.unit.log_offset));
+        let here = here.filter(|f| !wanted.is_former(f.queue.queue_id, f.offset));
         here.map(|f| KeyEntry { hash, log_offset: f.unit.log_offset, size: f.unit.size, crc: f.unit.crc })
             .collect()
     }
@@ -123,6 +125,8 @@ pub(super) struct Wanted {
     pub(super) topic: String,
     pub(super) key: String,
     pub(super) holes: Vec<LogOffset>,
+    /// By queue, the offset of the first message since the topic was made.
+    pub(super) born: Vec<QueueOffset>,
     pub(super) stored: Range<Timestamp>,
     pub(super) max_messages: usize,
     pub(super) committed: LogOffset,
@@ -133,7 +137,7 @@ enum Judged {
     Hit,
     /// Another key's, or stored after the wanted time.
     Other,
-    /// Stored before the wanted time, and so is all that is older.
+    /// Stored before the wanted time, or before the topic was made, and so is all that is older.
     TooOld,
 }
 
@@ -146,7 +150,16 @@ impl Wanted {
         let is_hit = message.topic == self.topic
             && self.stored.contains(&message.stamp.store_time)
             && Lookup::parse(message.properties).lookup_keys().any(|key| key == self.key);
-        if is_hit { Judged::Hit } else { Judged::Other }
+        match is_hit {
+            true if self.is_former(message.stamp.queue_id, message.stamp.queue_offset) => Judged::TooOld,
+            true => Judged::Hit,
+            false => Judged::Other,
+        }
+    }
+
+    /// Whether a message went with a topic of the same name that was deleted.
+    fn is_former(&self, queue_id: QueueId, offset: QueueOffset) -> bool {
+        self.born.get(queue_id.get() as usize).is_some_and(|born| offset < *born)
     }
 }
 

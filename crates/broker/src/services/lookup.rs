@@ -38,9 +38,9 @@ impl Broker {
         query: QueryRequest,
         out: &mut Out<'_>,
     ) -> Answer {
-        if self.state.topics.get(&query.topic).is_none() {
+        let Some(topic) = self.state.topics.get(&query.topic) else {
             return Err(super::no_topic(&query.topic));
-        }
+        };
         if !self.reads.has_turn() {
             return self.reads.wait(now, origin, Request::QueryMessage(query));
         }
@@ -49,6 +49,7 @@ impl Broker {
             key: query.key.clone(),
             recent: self.recent_candidates(&query),
             holes: self.holes_of(&query.topic).collect(),
+            born: topic.queues.iter().map(|queue| queue.born).collect(),
             stored: query.begin..Timestamp::new(query.end.get().saturating_add(1)),
             max_messages: query.max_messages,
             committed: self.committed(),
@@ -61,7 +62,7 @@ impl Broker {
     fn recent_candidates(&self, query: &QueryRequest) -> Vec<KeyEntry> {
         let hash = key_hash(&query.topic, &query.key);
         let queues = self.state.topics.get(&query.topic).into_iter().flat_map(|topic| &topic.queues);
-        let fenced = queues.flat_map(|queue| queue.fenced().values()).map(|unit| KeyEntry {
+        let fenced = queues.flat_map(|queue| queue.fenced().range(queue.born..)).map(|(_, unit)| KeyEntry {
             hash,
             log_offset: unit.log_offset,
             size: unit.size,

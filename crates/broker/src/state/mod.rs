@@ -33,7 +33,7 @@ use crate::control::{Control, Position};
 use crate::jump::{Jump, JumpCause, Move};
 
 /// Version of the encoding below.
-const VERSION: u16 = 7;
+const VERSION: u16 = 8;
 
 /// Everything that the log decides.
 #[derive(Debug, Default)]

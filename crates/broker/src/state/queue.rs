@@ -17,6 +17,8 @@ pub(crate) struct Queue {
     pub(crate) name: QueueName,
     /// Offset of the oldest message kept.
     pub(crate) min: QueueOffset,
+    /// Offset of the first message since its topic was made: those before went with a topic of the same name.
+    pub(crate) born: QueueOffset,
     /// Offset after the last committed message: what consumers may see (promise P2).
     pub(crate) end: QueueOffset,
     /// Offset after the last stamped message; ahead of `end` by what is in flight.
@@ -43,6 +45,7 @@ impl Queue {
         Self {
             name,
             min: QueueOffset::ZERO,
+            born: QueueOffset::ZERO,
             end: QueueOffset::ZERO,
             stamped: QueueOffset::ZERO,
             last_store_time: Timestamp::ZERO,
@@ -69,10 +72,11 @@ impl Queue {
         self.last_store_time = store_time;
     }
 
-    /// Consumers are served nothing of what the queue holds. Its messages are still in the log and can be looked up,
-    /// so what is known of damaged ones is kept too.
-    pub(crate) fn expire_all(&mut self) {
+    /// Its topic is deleted: nothing of what the queue holds is served any more. Its messages are still in the log, and
+    /// found by their places in it, so what is known of damaged ones is kept too.
+    pub(super) fn end_life(&mut self) {
         self.min = self.end;
+        self.born = self.end;
     }
 
     /// The queue begins here from now on, if it did not begin later already.
@@ -146,6 +150,7 @@ impl Queue {
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.put_u64(self.min.get());
+        out.put_u64(self.born.get());
         out.put_u64(self.end.get());
         out.put_u64(self.last_store_time.get());
         out.put_u64(self.bytes);
@@ -165,6 +170,7 @@ impl Queue {
     pub(super) fn decode(name: QueueName, bytes: &mut &[u8]) -> Result<Self, Malformed> {
         let mut queue = Self::new(name);
         queue.min = QueueOffset::new(bytes.try_get_u64()?);
+        queue.born = QueueOffset::new(bytes.try_get_u64()?);
         queue.end = QueueOffset::new(bytes.try_get_u64()?);
         queue.stamped = queue.end;
         queue.last_store_time = Timestamp::new(bytes.try_get_u64()?);

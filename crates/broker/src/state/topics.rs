@@ -138,7 +138,7 @@ impl Topics {
     pub(super) fn delete(&mut self, name: &str) {
         if let Some((name, topic)) = self.live.remove_entry(name) {
             let mut queues = topic.queues;
-            queues.iter_mut().for_each(Queue::expire_all);
+            queues.iter_mut().for_each(Queue::end_life);
             self.deleted.insert(name, queues);
         }
     }
