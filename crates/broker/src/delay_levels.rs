@@ -13,20 +13,25 @@ pub struct DelayLevels(Vec<u64>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLevels {
     /// One of them cannot be read.
-    #[error("{0:?} is not a delay; write a number and s, m, h or d, such as 30s, at most 365d")]
+    #[error("{0:?} is not a delay; write a number and s, m, h or d, such as 30s, at most {max}d", max = DelayLevels::MAX_DAYS)]
     Delay(String),
     /// There are none, or too many.
-    #[error("there are {0} levels; there must be 1 to {max}", max = limits::QUEUES)]
+    #[error("there are {0} levels; there must be 1 to {max}", max = DelayLevels::MAX_COUNT)]
     Count(usize),
 }
 
 impl DelayLevels {
+    /// Most levels: each has a queue.
+    pub const MAX_COUNT: usize = limits::QUEUES as usize;
+    /// Longest delay, in days.
+    pub const MAX_DAYS: u64 = 365;
+
     /// Levels of these milliseconds.
     ///
     /// # Errors
     /// If there are none, too many, or one is longer than a year.
     pub fn new(millis: Vec<u64>) -> Result<Self, InvalidLevels> {
-        if !(1..=limits::QUEUES as usize).contains(&millis.len()) {
+        if !(1..=Self::MAX_COUNT).contains(&millis.len()) {
             return Err(InvalidLevels::Count(millis.len()));
         }
         match millis.iter().find(|ms| **ms > DELAY_MAX) {
@@ -83,8 +88,7 @@ fn delay(text: &str) -> Result<u64, InvalidLevels> {
     number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).ok_or_else(invalid)
 }
 
-/// Most milliseconds of a delay: a year.
-const DELAY_MAX: u64 = 365 * 86_400_000;
+const DELAY_MAX: u64 = DelayLevels::MAX_DAYS * 86_400_000;
 
 /// Units and their milliseconds.
 const UNITS: [(&str, u64); 4] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];

@@ -305,14 +305,14 @@ pub(crate) fn options(config: &Config, advertised: SocketAddr) -> Options {
         disk_free_min: config.disk_free_min.0,
         checkpoint_bytes: config.checkpoint_bytes.0,
         retention: Retention {
-            reserved: u64::from(config.file_reserved_time) * 3_600_000,
+            reserved: u64::from(config.file_reserved_time.0) * 3_600_000,
             hours: config.delete_when.0.clone(),
             hour_of: local_hour,
             bytes: config.retention_bytes.0,
             every: config.clean_resource_interval.0.into(),
-            clean_above: config.disk_max_used,
-            force_above: if config.clean_file_forcibly { config.disk_clean_forcibly } else { 100 },
-            refuse_above: config.disk_warning_level,
+            clean_above: config.disk_max_used.0,
+            force_above: if config.clean_file_forcibly { config.disk_clean_forcibly.0 } else { 100 },
+            refuse_above: config.disk_warning_level.0,
         },
         ..Options::default()
     }

@@ -3,18 +3,16 @@
 
 mod changes;
 mod known;
+mod limit;
 mod properties;
 mod render;
+mod rules;
 mod sources;
 mod table;
 mod value;
 
 use std::collections::BTreeSet;
 use std::fmt;
-
-use steadfast_store::disk::BLOCK;
-use steadfast_store::log::SEGMENT_SIZE_MIN;
-use steadfast_types::{limits, topic};
 
 pub use self::changes::{Change, Unchangeable, read_changes};
 use self::known::Known;
@@ -25,7 +23,7 @@ pub use self::sources::{File, Sources};
 use self::table::KEYS;
 pub use self::table::{Config, Section, Setting};
 pub use self::value::{
-    Bytes, FlushDiskType, MetricsExporter, Millis, NameServers, Permission, Role, Seconds,
+    Bytes, FlushDiskType, Hours, MetricsExporter, Millis, NameServers, Percent, Permission, Role, Seconds,
 };
 
 /// Largest `maxMessageSize`: the message, its properties and the entry around it must fit one log entry.
@@ -66,95 +64,12 @@ impl Config {
             loading.put(assignment);
         }
         loading.bound_message_size();
+        loading.name_directory();
         let Loading { config, warnings, mut problems, .. } = loading;
         if problems.is_empty() {
-            config.check(&mut problems);
+            problems.extend(config.broken_rules());
         }
         if problems.is_empty() { Ok(Loaded { config, warnings }) } else { Err(ConfigError { problems }) }
-    }
-
-    /// Whether there is a port for probes and metrics: it tells of a broker.
-    pub(crate) fn serves_pages(&self) -> bool {
-        self.role != Role::Namesrv && self.metrics_exporter == MetricsExporter::Prom
-    }
-
-    fn check(&self, problems: &mut Vec<String>) {
-        let mut require = |holds: bool, text: &str| {
-            if !holds {
-                problems.push(text.to_owned());
-            }
-        };
-        require(
-            self.fast_port().is_none_or(|fast| fast != self.listen_port && fast != self.namesrv_port),
-            "fastListenPort (listenPort - 2 if it is not set) must differ from listenPort and namesrvPort",
-        );
-        let Bytes(segment) = self.segment_size;
-        require(
-            segment >= SEGMENT_SIZE_MIN && segment.is_multiple_of(BLOCK as u64) && segment <= 1 << 40,
-            "mappedFileSizeCommitLog must be 16MiB to 1TiB and a multiple of 4KiB",
-        );
-        require(self.checkpoint_bytes.0 >= 1 << 20, "checkpointBytes must be at least 1MiB");
-        let Bytes(retained) = self.retention_bytes;
-        require(
-            retained == 0 || retained >= 2 * segment,
-            "retentionBytes must be 0 or at least twice mappedFileSizeCommitLog: only whole files are removed",
-        );
-        let ratios = [self.disk_max_used, self.disk_clean_forcibly, self.disk_warning_level];
-        require(
-            ratios.is_sorted() && ratios[0] >= 1 && ratios[2] <= 100,
-            "diskMaxUsedSpaceRatio, diskSpaceCleanForciblyRatio and diskSpaceWarningLevelRatio must be 1 to 100 and \
-             must not descend",
-        );
-        require(self.max_message_size.0 > 0, "maxMessageSize must be at least 1");
-        let queues = 1..=limits::QUEUES;
-        require(queues.contains(&self.default_topic_queues), "defaultTopicQueueNums must be 1 to 1024");
-        let ports = [
-            ("listenPort", self.listen_port, self.role != Role::Namesrv),
-            ("namesrvPort", self.namesrv_port, self.role != Role::Broker),
-            ("metricsPromExporterPort", self.metrics_port, self.serves_pages()),
-        ];
-        let used: Vec<_> = ports.iter().filter(|(_, port, used)| *used && *port != 0).collect();
-        for (i, (key, port, _)) in used.iter().enumerate() {
-            for (other, _, _) in used[..i].iter().filter(|(_, taken, _)| taken == port) {
-                require(false, &format!("{other} and {key} must differ"));
-            }
-        }
-        require(
-            self.role != Role::Broker || !self.namesrv_addr.0.is_empty(),
-            "role=broker needs namesrvAddr: without a name server no client finds the broker",
-        );
-        require(self.broker_id == 0, "brokerId must be 0: replicas are not there yet");
-        for (key, Millis(millis)) in [
-            ("syncFlushTimeout", self.sync_flush_timeout),
-            ("flushIntervalCommitLog", self.flush_interval),
-            ("scanNotActiveBrokerInterval", self.scan_interval),
-            ("cleanResourceInterval", self.clean_resource_interval),
-        ] {
-            require(millis > 0, &format!("{key} must be at least 1"));
-        }
-        let period = 1_000..=60_000;
-        require(period.contains(&self.register_period.0), "registerNameServerPeriod must be 1000 to 60000");
-        require(self.max_idle.0 > 0, "serverChannelMaxIdleTimeSeconds must be at least 1");
-        require(self.max_connections > 0, "maxConnections must be at least 1");
-        require(self.worker_threads <= 64, "serverWorkerThreads must be at most 64");
-        require(
-            self.broker_ip.is_none_or(|told| !told.is_unspecified()),
-            "brokerIP1 must be an address that clients can reach",
-        );
-        for (key, name) in [("brokerClusterName", &self.cluster), ("brokerName", &self.broker_name)] {
-            // Both are names of topics too. An empty name of a broker is that of the host.
-            let is_host = key == "brokerName" && name.is_empty();
-            if let (false, Err(error)) = (is_host, topic::check_topic(name)) {
-                problems.push(format!("{key}: {error}"));
-            }
-        }
-    }
-}
-
-impl Config {
-    /// The fast port, if there is to be one.
-    pub fn fast_port(&self) -> Option<u16> {
-        self.fast_listen_port.or_else(|| self.listen_port.checked_sub(2)).filter(|port| *port != 0)
     }
 }
 
@@ -203,6 +118,15 @@ impl Loading {
                  refused"
             );
             self.warnings.push(warning);
+        }
+    }
+
+    /// Who named another directory for data is told which one it is.
+    fn name_directory(&mut self) {
+        let data = &self.config.data;
+        let directory = std::path::absolute(data).unwrap_or_else(|_| data.clone());
+        for warning in self.warnings.iter_mut().filter(|warning| warning.ends_with(known::ONE_DIRECTORY)) {
+            warning.push_str(&format!("; now it is {}", directory.display()));
         }
     }
 
@@ -274,7 +198,7 @@ mod tests {
             // Flushing is synchronous unless the file says otherwise.
             assert_eq!(config.flush, FlushDiskType::SyncFlush);
             let all = warnings.join("\n");
-            assert_eq!((config.file_reserved_time, &config.delete_when.0[..]), (48, &[4][..]));
+            assert_eq!((config.file_reserved_time, &config.delete_when.0[..]), (Hours(48), &[4][..]));
             assert_eq!(warnings.len(), 2, "{all}");
             for part in [
                 "line 12: maxMesageSize is no setting and was skipped; did you mean maxMessageSize?",
@@ -368,11 +292,11 @@ mod tests {
             let warned = "maxMessageSize is 8388608 bytes, and 7340032 (7MiB) are taken at most";
             assert_eq!(warnings.iter().any(|w| w.contains(warned)), line == "8MiB", "{warnings:?}");
         }
-        let text = "storePathCommitLog=/fast/commitlog\n";
+        let text = "storePathCommitLog=/fast/commitlog\nstorePathRootDir=/data/mq\n";
         let warnings = Config::load(&sources("broker.conf", text, &[])).unwrap().warnings;
-        assert!(
-            warnings[0].contains("storePathCommitLog has no effect: all data lies in the one directory of")
-        );
+        let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(warning.contains("storePathCommitLog has no effect: all data lies in the one directory of"));
+        assert!(warning.ends_with("; now it is /data/mq"), "{warning}");
     }
 
     #[test]
@@ -420,7 +344,16 @@ mod tests {
             (&["mappedFileSizeCommitLog=16000000"], "16MiB"),
             (&["checkpointBytes=1023KiB"], "at least 1MiB"),
             (&["listenPort=9878"], "listenPort - 2 if it is not set"),
-            (&["brokerName=a b"], "brokerName: the name has the character"),
+            (&["diskMaxUsedSpaceRatio=86"], "must not descend"),
+            (
+                &["diskSpaceWarningLevelRatio=101"],
+                "--set diskSpaceWarningLevelRatio=101: diskSpaceWarningLevelRatio must be 1 to 100",
+            ),
+            (&["registerNameServerPeriod=999"], "must be 1000 to 60000"),
+            (&["brokerId=1"], "brokerId must be 0: replication is not there yet"),
+            (&["retentionBytes=1GiB"], "at least twice mappedFileSizeCommitLog"),
+            (&["mappedFileSizeCommitLog=1025GiB"], "must be 16MiB to 1024GiB, a multiple of 4KiB"),
+            (&["brokerName=a b"], "brokerName is refused: the name has the character"),
             (&["brokerIP1=0.0.0.0"], "clients can reach"),
             (&["defaultTopicQueueNums=0"], "1 to 1024"),
             (&["maxMessageSize=0"], "maxMessageSize must be at least 1"),
@@ -429,6 +362,43 @@ mod tests {
             assert!(error.contains(part), "{part} not in:\n{error}");
         }
         assert!(load("", &["listenPort=0", "namesrvPort=0"]).is_ok());
+    }
+
+    /// What the documentation says of limits is what is checked: the numbers at the limits are taken, those beyond are not.
+    #[test]
+    fn limits_are_told_as_they_are_checked() {
+        let takes = |key: &str| Config::default().settings().find(|s| s.key == key).map(|s| s.takes).unwrap();
+        for (key, told, within, beyond) in [
+            ("maxConnections", "a number from 1 to 4294967295", ["1", "4294967295"], ["0", "4294967296"]),
+            ("defaultTopicQueueNums", "a number from 1 to 1024", ["1", "1024"], ["0", "1025"]),
+            ("serverWorkerThreads", "a number from 0 to 64", ["0", "64"], ["-1", "65"]),
+            ("listenPort", "a number from 0 to 65535", ["0", "65535"], ["-1", "65536"]),
+            ("diskMaxUsedSpaceRatio", "percent from 1 to 100", ["1", "85"], ["0", "101"]),
+            ("fileReservedTime", "hours from 0 to 4294967295", ["0", "4294967295"], ["-1", "4294967296"]),
+            (
+                "syncFlushTimeout",
+                "milliseconds from 1 to 4294967295",
+                ["1", "4294967295"],
+                ["0", "4294967296"],
+            ),
+            (
+                "checkpointBytes",
+                "bytes (such as 65536 or 64MiB), at least 1MiB",
+                ["1MiB", "1GiB"],
+                ["1048575", "x"],
+            ),
+            ("brokerId", "0", ["0", "0"], ["1", "4294967295"]),
+        ] {
+            assert_eq!(takes(key), told);
+            for value in within {
+                assert!(load("", &["namesrvPort=0", &format!("{key}={value}")]).is_ok(), "{key}={value}");
+            }
+            for value in beyond {
+                assert!(load("", &[&format!("{key}={value}")]).is_err(), "{key}={value}");
+            }
+        }
+        assert_eq!(takes("brokerName"), "1 to 127 letters, digits, and % | _ -; or nothing");
+        assert!(takes("messageDelayLevel").ends_with("1 to 1024 of them, each at most 365d"));
     }
 
     #[test]

@@ -32,6 +32,9 @@ const NOT_ALLOWED_TO_SEND: [&str; 6] = [
 /// Further topics of the system, which an operator may not create or delete.
 const SYSTEM: [&str; 4] = [AUTO_CREATE, "BenchmarkTest", "RMQ_SYS_TRACE_TOPIC", "CHECKPOINT_TOPIC"];
 
+/// What a name consists of, for people.
+pub const NAME_CHARACTERS: &str = "letters, digits, and % | _ -";
+
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -47,7 +50,7 @@ pub enum NameError {
         max: usize,
     },
     /// The name has a character outside `[%|a-zA-Z0-9_-]`.
-    #[error("the name has the character {0:?}; allowed are letters, digits, and % | _ -")]
+    #[error("the name has the character {0:?}; allowed are {all}", all = NAME_CHARACTERS)]
     Character(char),
 }
 

@@ -48,6 +48,8 @@ pub(super) fn canonical(key: &str) -> &str {
 }
 
 pub(super) const NO_REPLICAS: &str = "replication is not there yet, there would be one copy only";
+pub(super) const ONE_DIRECTORY: &str = "all data lies in the one directory of storePathRootDir (or --data DIR), not in \
+                                        the one named here; to have it on another disk, name a directory there";
 const NO_AUTH: &str = "users and permissions are not there yet, everybody could do everything";
 
 /// Whoever asks for protection is not served without it.
@@ -246,11 +248,7 @@ pub(super) const GROUPS: &[Group] = &[
                readOnlyCommitLogStorePaths readUnCommitted recheckReputOffsetFromCq sampleCountThreshold \
                sampleSteps searchBcqByCacheEnable travelCqFileNumWhenGetMessage",
     },
-    Group {
-        reason: "all data lies in the one directory of storePathRootDir (or --data DIR), not in the one named here; to have \
-                 it on another disk, name a directory there",
-        keys: "storePathCommitLog storePathDLedgerCommitLog",
-    },
+    Group { reason: ONE_DIRECTORY, keys: "storePathCommitLog storePathDLedgerCommitLog" },
     Group {
         reason: "the bounds of an answer and the life of a silent client are fixed",
         keys: "channelExpiredTimeout defaultQueryMaxNum enableNetWorkFlowControl maxFilterMessageSize \

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::known::{FIXED, GROUPS};
+use super::rules::RULES;
 use super::table::{Config, Section, Setting};
 
 /// The table on a terminal.
@@ -11,10 +12,10 @@ pub fn help() -> String {
         "Settings, for a file (steadfast server --config FILE) or the command line (--set key=value); those marked * \
          can be\nchanged at run time (mqadmin updateBrokerConfig):\n",
     );
-    for Setting { key, kind, value, live, meaning } in Config::default().settings() {
+    for Setting { key, takes, value, live, meaning } in Config::default().settings() {
         let value = if value.is_empty() { "empty".to_owned() } else { value };
         let mark = if live { " *" } else { "" };
-        let _ = write!(out, "\n{key}{mark}  ({kind}; default {value})\n");
+        let _ = write!(out, "\n{key}{mark}  ({takes}; default {value})\n");
         for line in wrap(meaning, 96) {
             let _ = writeln!(out, "    {line}");
         }
@@ -52,11 +53,15 @@ pub fn markdown() -> String {
             out,
             "\n## {title}\n\n| key | takes | default | at run time | meaning |\n|---|---|---|---|---|\n"
         );
-        for Setting { key, kind, value, live, meaning } in settings {
+        for Setting { key, takes, value, live, meaning } in settings {
             let value = if value.is_empty() { value } else { format!("`{value}`") };
-            let live = if live { "yes" } else { "no" };
-            let _ = writeln!(out, "| `{key}` | {kind} | {value} | {live} | {meaning} |");
+            let (takes, live) = (takes.replace('|', "\\|"), if live { "yes" } else { "no" });
+            let _ = writeln!(out, "| `{key}` | {takes} | {value} | {live} | {meaning} |");
         }
+    }
+    out.push_str("\n## Settings that must fit together\n\n");
+    for rule in RULES {
+        let _ = writeln!(out, "- {}", rule.text);
     }
     out.push_str(
         "\n## Keys with one value\n\nThey ask for protection; a server without it does not start.\n\n\

@@ -5,17 +5,22 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use steadfast_broker::DelayLevels;
+use steadfast_store::disk::BLOCK;
+use steadfast_store::log::SEGMENT_SIZE_MIN;
 use steadfast_types::limits;
 
+use super::known::NO_REPLICAS;
+use super::limit::Limit;
 use super::value::{
-    BrokerRole, Bytes, FlushDiskType, Hours, MetricsExporter, Millis, NameServers, Permission, Role, Seconds,
-    Value,
+    BrokerRole, Bytes, DayHours, FlushDiskType, Hours, MetricsExporter, Millis, NameServers, Percent,
+    Permission, Role, Seconds, Value,
 };
 
-/// `"KEY" => FIELD: TYPE = DEFAULT;`, or `= DEFAULT, live;` for a setting that can be changed at run time.
+/// `"KEY" => FIELD: TYPE [LIMIT] = DEFAULT;`, without `[LIMIT]` if every value of the type will do, and with
+/// `= DEFAULT, live;` for a setting that can be changed at run time.
 macro_rules! settings {
     ($($section:literal {
-        $($(#[doc = $doc:literal])+ $key:literal => $field:ident: $type:ty = $default:expr $(, $live:ident)?;)+
+        $($(#[doc = $doc:literal])+ $key:literal => $field:ident: $type:ty $([$limit:expr])? = $default:expr $(, $live:ident)?;)+
     })+) => {
         /// The settings of a server, each under the key its documentation begins with.
         #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +41,11 @@ macro_rules! settings {
             /// Sets one setting from its text; None if there is no such setting.
             pub(super) fn set(&mut self, key: &str, text: &str) -> Option<Result<(), String>> {
                 match key {
-                    $($($key => Some(Value::parse(text).map(|value| self.$field = value)),)+)+
+                    $($($key => {
+                        let value = <$type as Value>::parse(text);
+                        $(let value = value.and_then(|value| Limit::from($limit).check(value));)?
+                        Some(value.map(|value| self.$field = value))
+                    })+)+
                     _ => None,
                 }
             }
@@ -47,7 +56,10 @@ macro_rules! settings {
                     title: $section,
                     settings: vec![$(Setting {
                         key: $key,
-                        kind: <$type as Value>::KIND,
+                        takes: {
+                            let limits: &[Limit] = &[$(Limit::from($limit))?];
+                            Limit::takes::<$type>(limits.first().copied())
+                        },
                         value: self.$field.text(),
                         live: { let marks: &[&str] = &[$(stringify!($live))?]; !marks.is_empty() },
                         meaning: concat!($($doc),+).trim(),
@@ -77,15 +89,15 @@ settings! {
         /// Further name servers to register with. Empty: the environment variable NAMESRV_ADDR.
         "namesrvAddr" => namesrv_addr: NameServers = NameServers::default();
         /// Milliseconds between two registrations with the name servers of namesrvAddr.
-        "registerNameServerPeriod" => register_period: Millis = Millis(30_000);
+        "registerNameServerPeriod" => register_period: Millis [1_000..=60_000] = Millis(30_000);
         /// Milliseconds between two looks of the name server for brokers that are silent.
-        "scanNotActiveBrokerInterval" => scan_interval: Millis = Millis(5_000);
+        "scanNotActiveBrokerInterval" => scan_interval: Millis [1..] = Millis(5_000);
         /// Name of the cluster.
-        "brokerClusterName" => cluster: String = "DefaultCluster".to_owned();
+        "brokerClusterName" => cluster: String [Limit::Name] = "DefaultCluster".to_owned();
         /// Name of the broker, shared by its replicas. Empty: the host's name.
-        "brokerName" => broker_name: String = String::new();
+        "brokerName" => broker_name: String [Limit::NameOrEmpty] = String::new();
         /// Which replica this is; 0 takes writes.
-        "brokerId" => broker_id: u32 = 0;
+        "brokerId" => broker_id: u32 [Limit::only(0, NO_REPLICAS)] = 0;
         /// SYNC_MASTER and SLAVE are refused: there are no replicas to wait for or to be.
         "brokerRole" => broker_role: BrokerRole = BrokerRole;
         /// Region that messages carry.
@@ -98,15 +110,15 @@ settings! {
         /// has it, so that a power cut may lose the last half second. RocketMQ's default is ASYNC_FLUSH.
         "flushDiskType" => flush: FlushDiskType = FlushDiskType::SyncFlush;
         /// Milliseconds until a sender whose message is not yet on stable storage is told so.
-        "syncFlushTimeout" => sync_flush_timeout: Millis = Millis(5_000), live;
+        "syncFlushTimeout" => sync_flush_timeout: Millis [1..] = Millis(5_000), live;
         /// Milliseconds between two syncs under ASYNC_FLUSH.
-        "flushIntervalCommitLog" => flush_interval: Millis = Millis(500);
+        "flushIntervalCommitLog" => flush_interval: Millis [1..] = Millis(500);
         /// Bytes of a log file. A data directory keeps the size that it was made with, and a start with another one says so.
-        "mappedFileSizeCommitLog" => segment_size: Bytes = Bytes(1 << 30);
+        "mappedFileSizeCommitLog" => segment_size: Bytes [Limit::multiples(SEGMENT_SIZE_MIN..=1 << 40, BLOCK as u64)] = Bytes(1 << 30);
         /// Bytes of disk that the log leaves free.
         "diskFreeMin" => disk_free_min: Bytes = Bytes(64 << 20);
         /// Bytes of log after which a checkpoint is written: about the most that a start has to read again.
-        "checkpointBytes" => checkpoint_bytes: Bytes = Bytes(256 << 20);
+        "checkpointBytes" => checkpoint_bytes: Bytes [1 << 20..] = Bytes(256 << 20);
         /// Bytes a second that are read to verify old log files in the background; 0 turns it off.
         "scrubBytesPerSecond" => scrub_rate: Bytes = Bytes(8 << 20);
         /// Seconds between two rounds over all of them, at least.
@@ -114,29 +126,30 @@ settings! {
     }
     "Retention" {
         /// Hours after which messages may be removed. RocketMQ's broker.conf says 48.
-        "fileReservedTime" => file_reserved_time: u32 = 72, live;
+        "fileReservedTime" => file_reserved_time: Hours = Hours(72), live;
         /// Hours of the day in which they are, in the machine's time zone.
-        "deleteWhen" => delete_when: Hours = Hours(vec![4]), live;
-        /// Bytes of log above which the oldest messages are removed whatever their age; 0 is no limit.
+        "deleteWhen" => delete_when: DayHours = DayHours(vec![4]), live;
+        /// Bytes of log above which the oldest messages are removed whatever their age, but for those of protected topics
+        /// that wait for a group; 0 is no limit.
         "retentionBytes" => retention_bytes: Bytes = Bytes(0), live;
         /// Percent of the disk in use above which messages older than fileReservedTime are removed at any hour.
-        "diskMaxUsedSpaceRatio" => disk_max_used: u32 = 75, live;
+        "diskMaxUsedSpaceRatio" => disk_max_used: Percent [1..=100] = Percent(75), live;
         /// Percent of the disk in use above which the oldest messages are removed whatever their age.
-        "diskSpaceCleanForciblyRatio" => disk_clean_forcibly: u32 = 85, live;
+        "diskSpaceCleanForciblyRatio" => disk_clean_forcibly: Percent [1..=100] = Percent(85), live;
         /// Whether they are; false: nothing goes before fileReservedTime, and a full disk refuses messages instead.
         "cleanFileForciblyEnable" => clean_file_forcibly: bool = true, live;
         /// Percent of the disk in use above which messages are refused.
-        "diskSpaceWarningLevelRatio" => disk_warning_level: u32 = 90, live;
+        "diskSpaceWarningLevelRatio" => disk_warning_level: Percent [1..=100] = Percent(90), live;
         /// Milliseconds between two looks whether files should go.
-        "cleanResourceInterval" => clean_resource_interval: Millis = Millis(10_000), live;
+        "cleanResourceInterval" => clean_resource_interval: Millis [1..] = Millis(10_000), live;
     }
     "Messages and topics" {
         /// Most bytes in the body of a message, 7 MiB at most; more in a file means 7 MiB, with a warning.
-        "maxMessageSize" => max_message_size: Bytes = Bytes(limits::BODY_LEN as u64), live;
+        "maxMessageSize" => max_message_size: Bytes [1..] = Bytes(limits::BODY_LEN as u64), live;
         /// Whether the first message to a topic makes it.
         "autoCreateTopicEnable" => auto_create_topic: bool = true, live;
         /// Queues of such a topic at most.
-        "defaultTopicQueueNums" => default_topic_queues: u32 = 8, live;
+        "defaultTopicQueueNums" => default_topic_queues: u32 [1..=limits::QUEUES.into()] = 8, live;
         /// Whether a consumer group's first consumer makes its settings and its retry topic.
         "autoCreateSubscriptionGroup" => auto_create_group: bool = true, live;
         /// Delays of delayed messages and of retries; the first is level 1. Messages that wait already go by it too.
@@ -166,11 +179,11 @@ settings! {
     }
     "Connections and threads" {
         /// Seconds after which a connection that sends nothing is closed.
-        "serverChannelMaxIdleTimeSeconds" => max_idle: Seconds = Seconds(120);
+        "serverChannelMaxIdleTimeSeconds" => max_idle: Seconds [1..] = Seconds(120);
         /// Most connections of a port; fewer if the process may not open that many files, which a start says.
-        "maxConnections" => max_connections: u32 = 16_384;
+        "maxConnections" => max_connections: u32 [1..] = 16_384;
         /// Threads that read and decode requests; 0 is one for each processor, at most 4.
-        "serverWorkerThreads" => worker_threads: u32 = 0;
+        "serverWorkerThreads" => worker_threads: u32 [0..=64] = 0;
     }
 }
 
@@ -188,8 +201,8 @@ pub struct Section {
 pub struct Setting {
     /// The key in the file and for `--set`.
     pub key: &'static str,
-    /// What values it takes.
-    pub kind: &'static str,
+    /// What values it takes: kind or unit, and limits.
+    pub takes: String,
     /// The value, as it would be written.
     pub value: String,
     /// Whether UPDATE_BROKER_CONFIG can change it.

@@ -7,9 +7,13 @@ use std::time::Duration;
 use steadfast_broker::DelayLevels;
 
 use super::known::NO_REPLICAS;
+use super::limit::Limit;
 
 /// A type that a setting can have.
 pub(super) trait Value: Sized {
+    /// The largest one, for types of numbers, whose limits are told and checked beyond the kind.
+    const MAX: Option<u64> = None;
+
     /// What texts it takes, for people.
     const KIND: &'static str;
 
@@ -19,15 +23,31 @@ pub(super) trait Value: Sized {
     /// Writes a value so that [`Value::parse`] reads it.
     fn text(&self) -> String;
 
+    /// [`Value::KIND`], with limits that the type knows.
+    fn kind() -> String {
+        Self::KIND.to_owned()
+    }
+
+    /// The value as a number of the type's unit, for types of numbers.
+    fn number(&self) -> Option<u64> {
+        None
+    }
+
+    /// A number of the type's unit as people write it.
+    fn show(number: u64) -> String {
+        number.to_string()
+    }
+
     /// The error for a text that is no value.
     fn refuse(text: &str) -> String {
-        format!("takes {}, not {text:?}", Self::KIND)
+        format!("takes {}, not {text:?}", Limit::takes::<Self>(None))
     }
 }
 
 macro_rules! parsed {
-    ($($type:ty => $kind:literal;)+) => {
+    ($($type:ty => $kind:literal $(up to $max:expr)?;)+) => {
         $(impl Value for $type {
+            $(const MAX: Option<u64> = Some($max as u64);)?
             const KIND: &'static str = $kind;
 
             fn parse(text: &str) -> Result<Self, String> {
@@ -37,13 +57,17 @@ macro_rules! parsed {
             fn text(&self) -> String {
                 self.to_string()
             }
+
+            $(fn number(&self) -> Option<u64> {
+                Some((*self).into()).filter(|number| *number <= $max as u64)
+            })?
         })+
     };
 }
 
 parsed! {
-    u16 => "a number from 0 to 65535";
-    u32 => "a number";
+    u16 => "a number" up to u16::MAX;
+    u32 => "a number" up to u32::MAX;
     IpAddr => "an IP address";
     String => "a text";
 }
@@ -64,6 +88,10 @@ impl Value for bool {
 impl Value for DelayLevels {
     const KIND: &'static str = "delays such as 1s 5m 2h 1d";
 
+    fn kind() -> String {
+        format!("{}; 1 to {} of them, each at most {}d", Self::KIND, Self::MAX_COUNT, Self::MAX_DAYS)
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         text.parse().map_err(|error| format!("takes {}: {error}", Self::KIND))
     }
@@ -73,14 +101,15 @@ impl Value for DelayLevels {
     }
 }
 
-macro_rules! durations {
-    ($($(#[doc = $doc:literal])+ $name:ident: $kind:literal = $from:path;)+) => {
+macro_rules! numbers {
+    ($($(#[doc = $doc:literal])+ $name:ident: $kind:literal;)+) => {
         $(
             $(#[doc = $doc])+
-            #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+            #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
             pub struct $name(pub u32);
 
             impl Value for $name {
+                const MAX: Option<u64> = Some(u32::MAX as u64);
                 const KIND: &'static str = $kind;
 
                 fn parse(text: &str) -> Result<Self, String> {
@@ -90,22 +119,36 @@ macro_rules! durations {
                 fn text(&self) -> String {
                     self.0.to_string()
                 }
-            }
 
-            impl From<$name> for Duration {
-                fn from(value: $name) -> Duration {
-                    $from(value.0.into())
+                fn number(&self) -> Option<u64> {
+                    Some(self.0.into())
                 }
             }
         )+
     };
 }
 
-durations! {
+numbers! {
+    /// A part of something, in percent.
+    Percent: "percent";
     /// A time in milliseconds.
-    Millis: "milliseconds" = Duration::from_millis;
+    Millis: "milliseconds";
     /// A time in seconds.
-    Seconds: "seconds" = Duration::from_secs;
+    Seconds: "seconds";
+    /// A time in hours.
+    Hours: "hours";
+}
+
+impl From<Millis> for Duration {
+    fn from(Millis(millis): Millis) -> Duration {
+        Duration::from_millis(millis.into())
+    }
+}
+
+impl From<Seconds> for Duration {
+    fn from(Seconds(seconds): Seconds) -> Duration {
+        Duration::from_secs(seconds.into())
+    }
 }
 
 /// RocketMQ's permission bits of a topic or a broker: 4 to read and 2 to write.
@@ -168,7 +211,8 @@ pub struct Bytes(pub u64);
 const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
 
 impl Value for Bytes {
-    const KIND: &'static str = "bytes, such as 65536 or 64MiB";
+    const MAX: Option<u64> = Some(u64::MAX);
+    const KIND: &'static str = "bytes (such as 65536 or 64MiB)";
 
     fn parse(text: &str) -> Result<Self, String> {
         let with_unit = UNITS.iter().find_map(|(unit, bits)| Some((text.strip_suffix(unit)?, *bits)));
@@ -179,6 +223,15 @@ impl Value for Bytes {
 
     fn text(&self) -> String {
         self.0.to_string()
+    }
+
+    fn number(&self) -> Option<u64> {
+        Some(self.0)
+    }
+
+    fn show(number: u64) -> String {
+        let unit = UNITS.iter().find(|(_, bits)| number > 0 && number.is_multiple_of(1 << bits));
+        unit.map_or_else(|| number.to_string(), |(unit, bits)| format!("{}{unit}", number >> bits))
     }
 }
 
@@ -205,15 +258,15 @@ impl Value for NameServers {
 
 /// Hours of the day.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hours(pub Vec<u8>);
+pub struct DayHours(pub Vec<u8>);
 
-impl Value for Hours {
+impl Value for DayHours {
     const KIND: &'static str = "hours of the day, such as 04 or 04;16";
 
     fn parse(text: &str) -> Result<Self, String> {
         let hours: Option<Vec<u8>> =
             text.split(';').map(|hour| hour.trim().parse().ok().filter(|hour| *hour < 24)).collect();
-        hours.map(Hours).ok_or_else(|| Self::refuse(text))
+        hours.map(DayHours).ok_or_else(|| Self::refuse(text))
     }
 
     fn text(&self) -> String {

@@ -1,0 +1,71 @@
+//! What settings must be together. What is refused and what docs/settings.md says is the same text.
+
+use super::table::Config;
+use super::value::{Bytes, MetricsExporter, Role};
+
+/// One rule.
+pub(super) struct Rule {
+    /// The rule for people.
+    pub(super) text: &'static str,
+    holds: fn(&Config) -> bool,
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        text: "listenPort, namesrvPort and metricsPromExporterPort must differ, as far as role and metricsExporterType ask \
+               for them",
+        holds: |config| {
+            let used = [
+                (config.listen_port, config.role != Role::Namesrv),
+                (config.namesrv_port, config.role != Role::Broker),
+                (config.metrics_port, config.serves_pages()),
+            ];
+            let ports: Vec<_> = used.iter().filter(|(port, used)| *used && *port != 0).collect();
+            ports.iter().enumerate().all(|(i, port)| !ports[..i].contains(port))
+        },
+    },
+    Rule {
+        text: "fastListenPort (listenPort - 2 if it is not set) must differ from listenPort and namesrvPort",
+        holds: |config| {
+            config.fast_port().is_none_or(|fast| fast != config.listen_port && fast != config.namesrv_port)
+        },
+    },
+    Rule {
+        text: "role=broker needs namesrvAddr: without a name server no client finds the broker",
+        holds: |config| config.role != Role::Broker || !config.namesrv_addr.0.is_empty(),
+    },
+    Rule {
+        text: "brokerIP1 must be an address that clients can reach, not 0.0.0.0",
+        holds: |config| config.broker_ip.is_none_or(|told| !told.is_unspecified()),
+    },
+    Rule {
+        text: "retentionBytes must be 0 or at least twice mappedFileSizeCommitLog: only whole files are removed",
+        holds: |config| {
+            let (Bytes(retained), Bytes(segment)) = (config.retention_bytes, config.segment_size);
+            retained == 0 || retained >= 2 * segment
+        },
+    },
+    Rule {
+        text: "diskMaxUsedSpaceRatio, diskSpaceCleanForciblyRatio and diskSpaceWarningLevelRatio must not descend",
+        holds: |config| {
+            [config.disk_max_used, config.disk_clean_forcibly, config.disk_warning_level].is_sorted()
+        },
+    },
+];
+
+impl Config {
+    /// The rules that the settings break.
+    pub(super) fn broken_rules(&self) -> impl Iterator<Item = String> {
+        RULES.iter().filter(|rule| !(rule.holds)(self)).map(|rule| rule.text.to_owned())
+    }
+
+    /// Whether there is a port for probes and metrics: it tells of a broker.
+    pub(crate) fn serves_pages(&self) -> bool {
+        self.role != Role::Namesrv && self.metrics_exporter == MetricsExporter::Prom
+    }
+
+    /// The fast port, if there is to be one.
+    pub fn fast_port(&self) -> Option<u16> {
+        self.fast_listen_port.or_else(|| self.listen_port.checked_sub(2)).filter(|port| *port != 0)
+    }
+}
