@@ -9,6 +9,7 @@ use steadfast_consensus::Write;
 use steadfast_store::checkpoint::Checkpoint;
 use steadfast_store::disk::Space;
 use steadfast_store::log::{Gone, Mark, Room};
+use steadfast_store::reader::Records;
 use steadfast_store::run::RunInfo;
 use steadfast_store::unit::{KeyEntry, QueueName, Unit};
 use steadfast_types::{LogOffset, QueueOffset, Timestamp};
@@ -307,7 +308,7 @@ pub enum ReadResult {
     /// Records, and the first queue offset that was not looked at.
     Messages {
         /// The records.
-        records: Vec<Bytes>,
+        records: Records,
         /// Where the next pull goes on.
         next: QueueOffset,
     },

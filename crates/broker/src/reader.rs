@@ -15,7 +15,7 @@ use bytes::Bytes;
 use steadfast_store::checkpoint::{INDEX_DIR, Snapshot};
 use steadfast_store::disk::Disk;
 use steadfast_store::log::{self, Gone, Layout};
-use steadfast_store::reader::{LogReader, ReadError};
+use steadfast_store::reader::{LogReader, ReadError, Records};
 use steadfast_store::run::{Run, RunError, RunId, RunInfo};
 use steadfast_store::unit::{QueueName, Unit};
 use steadfast_types::record::StoredMessage;
@@ -152,7 +152,7 @@ impl<D: Disk> Reader<D> {
                 let (units, after) = self.matching(&queue, offsets, &choice, max_messages, late)?;
                 let (numbers, units): (Vec<_>, Vec<_>) = units.into_iter().unzip();
                 if units.is_empty() {
-                    return Ok(ReadResult::Messages { records: Vec::new(), next: after });
+                    return Ok(ReadResult::Messages { records: Records::default(), next: after });
                 }
                 let records = self.log.records(&units, max_bytes, committed)?;
                 let next = numbers.get(records.len()).copied().unwrap_or(after);
@@ -210,7 +210,7 @@ impl<D: Disk> Reader<D> {
         if !units.first().is_some_and(|unit| unit.log_offset == at && unit.vouches_for(&record)) {
             return Err(damaged().into());
         }
-        Ok(ReadResult::Messages { records: vec![record], next: QueueOffset::ZERO })
+        Ok(ReadResult::Messages { records: [record].into_iter().collect(), next: QueueOffset::ZERO })
     }
 
     /// The bytes at a log offset are not a message. Whether one was there, only its unit knows.
@@ -352,8 +352,8 @@ impl<D: Disk> Reader<D> {
     fn store_time(&self, unit: &Unit, committed: LogOffset) -> Result<Timestamp, Failure> {
         let records = self.log.records(&[*unit], usize::MAX, committed)?;
         let damaged = || ReadError::Damaged { log_offset: unit.log_offset, size: unit.size };
-        let record = records.first().ok_or_else(damaged)?;
-        let message = StoredMessage::decode_verified(record).map_err(|_| damaged())?;
+        let record = records.iter().next().ok_or_else(damaged)?;
+        let message = StoredMessage::decode_verified(&record).map_err(|_| damaged())?;
         Ok(message.stamp.store_time)
     }
 

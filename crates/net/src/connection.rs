@@ -152,9 +152,10 @@ impl Connection {
     pub fn flush(self: &Arc<Self>) {
         let mut state = self.state();
         if state.draining {
-            return;
+            return state.out.settle();
         }
         if !self.write_some(&mut state) {
+            state.out.settle();
             state.draining = true;
             self.runtime.spawn(Arc::clone(self).drain());
         }

@@ -10,6 +10,8 @@ pub(crate) const SLICES: usize = 64;
 
 /// Bodies up to this size are copied: a slice of their own would cost more.
 const COPY_MAX: usize = 2048;
+/// Pieces that wait are copied if they are smaller: they may be a small part of the memory that they keep.
+const OWNED_MAX: usize = 64 * 1024;
 /// Capacity kept while there is nothing to write.
 const KEEP_CAPACITY: usize = 64 * 1024;
 
@@ -18,13 +20,18 @@ const KEEP_CAPACITY: usize = 64 * 1024;
 pub(crate) struct OutBuffer {
     pieces: VecDeque<Bytes>,
     pieces_len: usize,
+    /// The first pieces, which keep no more memory than they are.
+    settled: usize,
     tail: BytesMut,
 }
 
 impl OutBuffer {
     /// Appends one frame: what `encode` appends to the buffer, then the pieces it returns.
     pub(crate) fn append(&mut self, encode: impl FnOnce(&mut BytesMut) -> Vec<Bytes>) {
-        for piece in encode(&mut self.tail) {
+        let pieces = encode(&mut self.tail);
+        // At once: a buffer that grew with each piece would be copied again and again.
+        self.tail.reserve(pieces.iter().map(Bytes::len).filter(|len| *len <= COPY_MAX).sum());
+        for piece in pieces {
             if piece.len() <= COPY_MAX {
                 self.tail.extend_from_slice(&piece);
                 continue;
@@ -45,6 +52,13 @@ impl OutBuffer {
     /// Bytes to send.
     pub(crate) fn len(&self) -> usize {
         self.pieces_len + self.tail.len()
+    }
+
+    /// What is here has to wait for the client: it shall not keep much more memory than it is.
+    pub(crate) fn settle(&mut self) {
+        let new = self.pieces.iter_mut().skip(self.settled);
+        new.filter(|piece| piece.len() < OWNED_MAX).for_each(|piece| *piece = Bytes::copy_from_slice(piece));
+        self.settled = self.pieces.len();
     }
 
     /// The first bytes to send, as many slices as fit.
@@ -69,6 +83,7 @@ impl OutBuffer {
             sent -= piece.len();
             self.pieces_len -= piece.len();
             self.pieces.pop_front();
+            self.settled = self.settled.saturating_sub(1);
         }
         if sent < self.tail.len() {
             self.tail.advance(sent);
@@ -114,6 +129,32 @@ mod tests {
             assert_eq!(out.len(), expected.len());
             assert_eq!(drain(&mut out, step), expected, "step {step}");
         }
+    }
+
+    #[test]
+    fn what_waits_keeps_no_more_memory_than_it_is() {
+        let mut out = OutBuffer::default();
+        let mut expected = Vec::new();
+        for i in 0..10_u8 {
+            let chunk = Bytes::from(vec![i; 512 * 1024]);
+            let (small, large) = (chunk.slice(..10_000), chunk.slice(10_000..90_000));
+            expected.extend_from_slice(&chunk[..90_000]);
+            out.append(|_| vec![small.clone(), large]);
+            out.settle();
+            drop(small);
+            assert!(!chunk.is_unique(), "a large piece is not copied");
+            // What was sent in part since, too.
+            let sent = usize::from(i) * 3_000;
+            out.advance(sent);
+            expected.drain(..sent);
+        }
+        assert_eq!(drain(&mut out, 50_000), expected);
+        let chunk = Bytes::from(vec![7; 512 * 1024]);
+        out.append(|_| vec![chunk.slice(..10_000)]);
+        assert!(!chunk.is_unique());
+        out.settle();
+        assert!(chunk.is_unique());
+        assert_eq!(drain(&mut out, 1), chunk[..10_000]);
     }
 
     #[test]

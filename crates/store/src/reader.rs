@@ -4,22 +4,26 @@
 //! Segments are files `{base:020}`; log position `p` is in the file with the greatest base <= `p`, at `p - base`.
 //! Each begins with a header of [`SEGMENT_HEADER_LEN`] bytes, and no record straddles two of them.
 //!
-//! A backlog is read in aligned chunks that a small cache keeps, since the queues that are read together are
-//! interleaved in the log. Nothing is read past the committed end that the caller gives: what is before it never
-//! changes, so nothing in the cache can be stale.
+//! Records that lie side by side are read together. Where they are scattered, since the queues that are read together
+//! are interleaved in the log, a backlog is read in aligned chunks that a small cache keeps. Nothing is read past the
+//! committed end that the caller gives: what is before it never changes, so nothing in the cache can be stale.
 
 mod batch;
 mod chunk_cache;
+mod records;
 mod segments;
 
+use std::mem;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use steadfast_types::LogOffset;
 use steadfast_types::record::{MAGIC_V1, MAGIC_V2, PREFIX_LEN, StoredMessage};
 
 use self::batch::Batch;
 use self::chunk_cache::{CHUNK, ChunkCache, ChunkKey, Found};
+pub use self::records::Records;
 use self::segments::{Segment, Segments};
 use crate::disk::{Disk, DiskFile};
 use crate::file::FileError;
@@ -29,8 +33,11 @@ use crate::unit::Unit;
 /// A cache size that serves several groups reading backlog.
 pub const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
-/// Records at least this long are read on their own: a chunk would save them nothing.
-const READ_ALONE_MIN: u64 = CHUNK / 4;
+/// Records side by side that are together at least this long are read on their own: a chunk would save them nothing, and
+/// they would leave the processor's caches before they are verified and sent.
+const READ_ALONE_MIN: usize = 16 * 1024;
+/// The most that is read on its own, if it is not one record.
+const STRETCH_MAX: usize = 256 * 1024;
 /// Largest record, in bytes: it lies within one entry.
 const RECORD_LEN_MAX: u32 = PAYLOAD_MAX as u32;
 /// What [`LogReader::record_at`] reads before it knows the record's size.
@@ -62,13 +69,16 @@ pub enum ReadError {
 pub struct LogReader<D: Disk> {
     segments: Segments<D>,
     cache: ChunkCache,
+    /// What was last read on its own.
+    spare: Mutex<Bytes>,
 }
 
 impl<D: Disk> LogReader<D> {
     /// Reads the segments in `dir`, keeping up to `cache_bytes` of them in memory, but at least four chunks of
     /// 512 KiB.
     pub fn new(disk: D, dir: &str, cache_bytes: usize) -> Self {
-        Self { segments: Segments::new(disk, dir), cache: ChunkCache::new(cache_bytes) }
+        let cache = ChunkCache::new(cache_bytes);
+        Self { segments: Segments::new(disk, dir), cache, spare: Mutex::default() }
     }
 
     /// The records of `units`, each verified against its unit, until `max_bytes` would be passed; one record is
@@ -80,15 +90,17 @@ impl<D: Disk> LogReader<D> {
         units: &[Unit],
         max_bytes: usize,
         committed: LogOffset,
-    ) -> Result<Vec<Bytes>, ReadError> {
-        let mut batch = Batch::with_capacity(units.len());
-        for unit in units {
-            if !batch.records.is_empty() && batch.bytes + unit.size as usize > max_bytes {
+    ) -> Result<Records, ReadError> {
+        let mut batch = Batch::default();
+        for (n, unit) in units.iter().enumerate() {
+            let found = batch.records();
+            let (is_first, room) = (found.is_empty(), max_bytes.saturating_sub(found.bytes()));
+            if !is_first && unit.size as usize > room {
                 break;
             }
-            match self.record(unit, committed, &mut batch) {
-                Ok(record) => batch.push(record),
-                Err(error) if batch.records.is_empty() => return Err(error),
+            match self.record(&units[n..], room, committed, &mut batch) {
+                Ok(()) => {}
+                Err(error) if is_first => return Err(error),
                 Err(_) => break,
             }
         }
@@ -128,19 +140,29 @@ impl<D: Disk> LogReader<D> {
         }
     }
 
-    fn record(&self, unit: &Unit, committed: LogOffset, batch: &mut Batch) -> Result<Bytes, ReadError> {
-        let Unit { log_offset, size, crc, .. } = *unit;
+    /// Appends the record of the first unit. Those after it, up to `room` bytes, are expected to be wanted next.
+    fn record(
+        &self,
+        units: &[Unit],
+        room: usize,
+        committed: LogOffset,
+        batch: &mut Batch,
+    ) -> Result<(), ReadError> {
+        let unit = &units[0];
+        let Unit { log_offset, size, .. } = *unit;
         if !(PREFIX_LEN as u32..=RECORD_LEN_MAX).contains(&size) {
             return Err(ReadError::Damaged { log_offset, size });
         }
         if log_offset.get().checked_add(u64::from(size)).is_none_or(|end| end > committed.get()) {
             return Err(ReadError::NotFound { log_offset });
         }
-        let verifies = |record: &Bytes| record.len() == size as usize && crc32c::crc32c(record) == crc;
-        if let Ok(Some(record)) = self.first_look(unit, committed, batch)
-            && verifies(&record)
-        {
-            return Ok(record);
+        let taken = batch.take(unit).or_else(|| {
+            let (bytes, at) = self.first_look(units, room, committed).ok()??;
+            batch.take_in_hand(bytes, at);
+            batch.take(unit)
+        });
+        if taken == Some(true) {
+            return Ok(());
         }
         // Before anything is called damaged or missing it gets a second look, at the directory and at the disk: a
         // segment may have been added or replaced, or the cache's memory may be what is damaged.
@@ -148,89 +170,111 @@ impl<D: Disk> LogReader<D> {
             return Err(ReadError::NotFound { log_offset });
         };
         let record = read_in(&segment, log_offset, u64::from(size))?;
-        if !verifies(&record) {
+        if !unit.vouches_for(&record) {
             return Err(ReadError::Damaged { log_offset, size });
         }
         self.forget(LogOffset::new(segment.base));
-        Ok(record)
+        batch.push(record);
+        Ok(())
     }
 
-    /// The unit's bytes by way of the cache and open files, not verified; None if no such file is known.
+    /// Bytes from a log offset on in which the first unit's record lies, by way of the cache and open files; not
+    /// verified. None if no such file is known.
     fn first_look(
         &self,
-        unit: &Unit,
+        units: &[Unit],
+        room: usize,
         committed: LogOffset,
-        batch: &mut Batch,
-    ) -> Result<Option<Bytes>, FileError> {
-        let Some(segment) = self.segments.known(unit.log_offset.get())? else { return Ok(None) };
-        let start = unit.log_offset.get() - segment.base;
-        let place = start..start + u64::from(unit.size);
+    ) -> Result<Option<(Bytes, LogOffset)>, FileError> {
+        let log_offset = units[0].log_offset;
+        let Some(segment) = self.segments.known(log_offset.get())? else { return Ok(None) };
+        let start = log_offset.get() - segment.base;
+        let place = start..start + u64::from(units[0].size);
         let readable = committed.get() - segment.base;
-        if u64::from(unit.size) < READ_ALONE_MIN
-            && let Some(record) = self.by_chunks(&segment, place.clone(), readable, batch)?
-        {
-            return Ok(Some(record));
+        let stretch = stretch(units, room.min(STRETCH_MAX));
+        if stretch >= READ_ALONE_MIN {
+            let end = readable.min(start + stretch as u64);
+            return Ok(Some((self.read_alone(&segment, start..end)?, log_offset)));
         }
-        Ok(Some(segment.read(place)?))
+        let number = start / CHUNK;
+        let chunked = if place.end <= (number + 1) * CHUNK {
+            let chunk = self.chunk(&segment, number, place.end, readable)?;
+            chunk.map(|chunk| (chunk, LogOffset::new(segment.base + number * CHUNK)))
+        } else {
+            self.across(&segment, place.clone(), readable)?.map(|record| (record, log_offset))
+        };
+        Ok(Some(match chunked {
+            Some(found) => found,
+            None => (segment.read(place)?, log_offset),
+        }))
     }
 
-    /// Bytes at `place` in a segment, at most one chunk long, if the chunks that hold them are worth reading.
-    fn by_chunks(
+    /// Bytes at `place` in a segment, in the memory of the last ones unless an answer still holds it.
+    fn read_alone(&self, segment: &Segment<D::File>, place: Range<u64>) -> Result<Bytes, FileError> {
+        let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = mem::take(&mut *spare()).try_into_mut().unwrap_or_default();
+        let bytes = segment.read_into(place, memory)?;
+        if bytes.len() <= STRETCH_MAX {
+            *spare() = bytes.clone();
+        }
+        Ok(bytes)
+    }
+
+    /// Bytes at `place` in a segment, which two chunks hold, if these are worth reading.
+    fn across(
         &self,
         segment: &Segment<D::File>,
         place: Range<u64>,
         readable: u64,
-        batch: &mut Batch,
     ) -> Result<Option<Bytes>, FileError> {
-        let (first, last) = (place.start / CHUNK, (place.end - 1) / CHUNK);
-        let within = |number: u64, position: u64| {
-            position.clamp(number * CHUNK, (number + 1) * CHUNK) - number * CHUNK
-        };
-        let mut joined = BytesMut::new();
-        for number in first..=last {
-            let part = within(number, place.start) as usize..within(number, place.end) as usize;
-            let Some(chunk) = self.chunk(segment, number, part.end, readable, batch)? else {
-                return Ok(None);
-            };
-            if chunk.len() < part.end {
-                return Ok(None);
-            }
-            if first == last {
-                return Ok(Some(chunk.slice(part)));
-            }
-            joined.extend_from_slice(&chunk[part]);
-        }
-        Ok(Some(joined.freeze()))
+        let number = place.end / CHUNK;
+        let border = number * CHUNK;
+        let Some(left) = self.chunk(segment, number - 1, border, readable)? else { return Ok(None) };
+        let Some(right) = self.chunk(segment, number, place.end, readable)? else { return Ok(None) };
+        let (left, right) = (
+            left.slice((place.start + CHUNK - border) as usize..),
+            right.slice(..(place.end - border) as usize),
+        );
+        Ok(Some([left, right].concat().into()))
     }
 
-    /// A chunk with at least `need` bytes, or what there is of it up to `readable`. None if this is the first time in
-    /// a while that anything is wanted of it: one record alone is cheaper to read by itself.
+    /// A chunk that reaches to `end` in the segment, as far as it is `readable`. None if it does not, or if this is the
+    /// first time in a while that anything is wanted of it: one record alone is cheaper to read by itself.
     fn chunk(
         &self,
         segment: &Segment<D::File>,
         number: u64,
-        need: usize,
+        end: u64,
         readable: u64,
-        batch: &mut Batch,
     ) -> Result<Option<Bytes>, FileError> {
         let key = ChunkKey { segment: segment.id, number };
-        if let Some(chunk) = batch.in_hand(key, need) {
-            return Ok(Some(chunk));
-        }
+        let start = number * CHUNK;
+        let need = (end - start) as usize;
         let chunk = match self.cache.find(key, need) {
             Found::Chunk(chunk) => chunk,
             Found::WantedBefore => {
-                let start = number * CHUNK;
-                let place = start..readable.min(start + CHUNK);
-                let chunk = segment.read_into(place, self.cache.spare())?;
+                let chunk = segment.read_into(start..readable.min(start + CHUNK), self.cache.spare())?;
                 self.cache.insert(key, chunk.clone());
                 chunk
             }
             Found::Unknown => return Ok(None),
         };
-        batch.take_in_hand(key, chunk.clone());
-        Ok(Some(chunk))
+        Ok(Some(chunk).filter(|chunk| chunk.len() >= need))
     }
+}
+
+/// Bytes in the first record and in those that follow it side by side, up to `most` unless the first one has more.
+fn stretch(units: &[Unit], most: usize) -> usize {
+    let mut len = units[0].size as usize;
+    for pair in units.windows(2) {
+        let is_next =
+            pair[0].log_offset.get().wrapping_add(u64::from(pair[0].size)) == pair[1].log_offset.get();
+        if !is_next || len + pair[1].size as usize > most {
+            break;
+        }
+        len += pair[1].size as usize;
+    }
+    len
 }
 
 /// Bytes of the log from `log_offset`, read past the cache; not empty, but short where the segment ends.

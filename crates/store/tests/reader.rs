@@ -86,6 +86,21 @@ fn path(base: u64) -> String {
     format!("{DIR}/{base:020}")
 }
 
+/// [`LogReader::records`], each record by itself.
+fn read(
+    reader: &LogReader<MemDisk>,
+    units: &[Unit],
+    max_bytes: usize,
+    committed: LogOffset,
+) -> Result<Vec<Bytes>, ReadError> {
+    let records = reader.records(units, max_bytes, committed)?;
+    let each: Vec<Bytes> = records.iter().collect();
+    assert_eq!(records.len(), each.len());
+    assert_eq!(records.bytes(), each.iter().map(Bytes::len).sum());
+    assert_eq!(records.into_pieces().concat(), each.concat());
+    Ok(each)
+}
+
 fn encode(body: &[u8]) -> BytesMut {
     let host = "127.0.0.1:10911".parse().expect("an address");
     let draft = Draft {
@@ -111,9 +126,32 @@ fn a_backlog_comes_back_byte_for_byte() {
     let reader = log.reader();
     for _ in 0..2 {
         for (units, expected) in log.units.chunks(32).zip(log.records.chunks(32)) {
-            assert_eq!(reader.records(units, usize::MAX, log.committed()).unwrap(), expected);
+            assert_eq!(read(&reader, units, usize::MAX, log.committed()).unwrap(), expected);
         }
     }
+}
+
+#[test]
+fn records_side_by_side_are_one_piece() {
+    let log = Log::of(&[1000; 2000]);
+    let reader = log.reader();
+    let pieces = |picks: &[usize]| {
+        let units: Vec<Unit> = picks.iter().map(|n| log.units[*n]).collect();
+        let records = reader.records(&units, usize::MAX, log.committed()).unwrap();
+        assert!(records.iter().eq(picks.iter().map(|n| &log.records[*n])));
+        records.into_pieces().len()
+    };
+    // From the second time on by chunks, if they are few.
+    for _ in 0..3 {
+        assert_eq!(pieces(&(0..100).collect::<Vec<_>>()), 1);
+        assert_eq!(pieces(&[7]), 1);
+    }
+    assert_eq!(pieces(&[1, 2, 3, 5, 6, 4, 5, 9]), 4);
+    // Where a chunk ends one record is in both, and has a piece of its own.
+    let border = log.units.iter().position(|unit| unit.log_offset.get() > 512 * 1024).unwrap();
+    assert_eq!(pieces(&[border]), 1);
+    assert_eq!(pieces(&(border - 3..border + 3).collect::<Vec<_>>()), 3);
+    assert_eq!(pieces(&(border - 30..border + 30).collect::<Vec<_>>()), 1, "so many are read on their own");
 }
 
 #[test]
@@ -121,10 +159,10 @@ fn the_byte_limit_ends_an_answer_but_one_record_always_comes() {
     let log = Log::of(&[1000, 1000, 300_000, 10]);
     let (reader, committed) = (log.reader(), log.committed());
     let two = (log.units[0].size + log.units[1].size) as usize;
-    assert_eq!(reader.records(&log.units, two, committed).unwrap(), log.records[..2]);
-    assert_eq!(reader.records(&log.units, two - 1, committed).unwrap(), log.records[..1]);
-    assert_eq!(reader.records(&log.units[2..], 1, committed).unwrap(), log.records[2..3]);
-    assert_eq!(reader.records(&[], 1, committed).unwrap(), Vec::<Bytes>::new());
+    assert_eq!(read(&reader, &log.units, two, committed).unwrap(), log.records[..2]);
+    assert_eq!(read(&reader, &log.units, two - 1, committed).unwrap(), log.records[..1]);
+    assert_eq!(read(&reader, &log.units[2..], 1, committed).unwrap(), log.records[2..3]);
+    assert_eq!(read(&reader, &[], 1, committed).unwrap(), Vec::<Bytes>::new());
 }
 
 #[test]
@@ -132,12 +170,12 @@ fn nothing_past_the_committed_end_is_found() {
     let log = Log::of(&[100; 3]);
     let reader = log.reader();
     let committed = LogOffset::new(log.end - 1);
-    assert_eq!(reader.records(&log.units, usize::MAX, committed).unwrap(), log.records[..2]);
-    let past = reader.records(&log.units[2..], usize::MAX, committed);
+    assert_eq!(read(&reader, &log.units, usize::MAX, committed).unwrap(), log.records[..2]);
+    let past = read(&reader, &log.units[2..], usize::MAX, committed);
     assert!(matches!(past, Err(ReadError::NotFound { .. })));
     assert!(matches!(reader.record_at(log.units[2].log_offset, committed), Err(ReadError::NotFound { .. })));
     let absurd = Unit { log_offset: LogOffset::new(u64::MAX), ..log.units[0] };
-    let past = reader.records(&[absurd], usize::MAX, LogOffset::new(u64::MAX));
+    let past = read(&reader, &[absurd], usize::MAX, LogOffset::new(u64::MAX));
     assert!(matches!(past, Err(ReadError::NotFound { .. })));
 }
 
@@ -148,7 +186,7 @@ fn the_tail_is_never_read_from_stale_zeroes() {
     for round in 0..50 {
         // Twice, so that the chunk with the tail is read as a whole.
         for _ in 0..3 {
-            assert_eq!(reader.records(&log.units, usize::MAX, log.committed()).unwrap(), log.records);
+            assert_eq!(read(&reader, &log.units, usize::MAX, log.committed()).unwrap(), log.records);
         }
         let at = log.end;
         log.append(400 + round);
@@ -163,13 +201,13 @@ fn the_tail_is_never_read_from_stale_zeroes() {
 fn new_segments_are_noticed() {
     let mut log = Log::of(&[1000; 10]);
     let reader = log.reader();
-    assert_eq!(reader.records(&log.units, usize::MAX, log.committed()).unwrap(), log.records);
+    assert_eq!(read(&reader, &log.units, usize::MAX, log.committed()).unwrap(), log.records);
     (0..5000).for_each(|_| log.append(1000));
     log.flush();
     assert!(log.content.len() > 2);
     assert_eq!(reader.record_at(log.units[4000].log_offset, log.committed()).unwrap(), log.records[4000]);
     for (units, expected) in log.units[10..].chunks(100).zip(log.records[10..].chunks(100)) {
-        assert_eq!(reader.records(units, usize::MAX, log.committed()).unwrap(), expected);
+        assert_eq!(read(&reader, units, usize::MAX, log.committed()).unwrap(), expected);
     }
 }
 
@@ -177,21 +215,21 @@ fn new_segments_are_noticed() {
 fn a_removed_segment_is_not_found_and_a_new_one_of_its_name_is_read_anew() {
     let log = Log::of(&[1000; 5000]);
     let reader = log.reader();
-    assert!(reader.records(&log.units, usize::MAX, log.committed()).is_ok());
+    assert!(read(&reader, &log.units, usize::MAX, log.committed()).is_ok());
     Disk::remove(&log.disk, &path(SEGMENT)).unwrap();
     reader.forget(LogOffset::new(SEGMENT));
     let gone = log.units.iter().position(|unit| unit.log_offset.get() > SEGMENT).unwrap();
-    let result = reader.records(&log.units[gone..], usize::MAX, log.committed());
+    let result = read(&reader, &log.units[gone..], usize::MAX, log.committed());
     assert!(matches!(result, Err(ReadError::NotFound { .. })), "{result:?}");
     let result = reader.record_at(log.units[gone].log_offset, log.committed());
     assert!(matches!(result, Err(ReadError::NotFound { .. })), "{result:?}");
-    assert_eq!(reader.records(&log.units, usize::MAX, log.committed()).unwrap(), log.records[..gone]);
+    assert_eq!(read(&reader, &log.units, usize::MAX, log.committed()).unwrap(), log.records[..gone]);
 
     let new = Log::of(&[900; 5000]);
     log.disk.put(&path(SEGMENT), &new.content[&SEGMENT]);
     let gone = new.units.iter().position(|unit| unit.log_offset.get() > SEGMENT).unwrap();
     let (units, expected) = (&new.units[gone..gone + 100], &new.records[gone..gone + 100]);
-    assert_eq!(reader.records(units, usize::MAX, new.committed()).unwrap(), expected);
+    assert_eq!(read(&reader, units, usize::MAX, new.committed()).unwrap(), expected);
 }
 
 #[test]
@@ -201,17 +239,17 @@ fn every_flipped_byte_of_a_record_is_found() {
     for at in log_offset.get()..log_offset.get() + u64::from(size) {
         let reader = log.reader();
         log.flip(at);
-        assert_eq!(reader.records(&log.units, usize::MAX, log.committed()).unwrap(), log.records[..1]);
-        let first = reader.records(&log.units[1..], usize::MAX, log.committed());
+        assert_eq!(read(&reader, &log.units, usize::MAX, log.committed()).unwrap(), log.records[..1]);
+        let first = read(&reader, &log.units[1..], usize::MAX, log.committed());
         let Err(ReadError::Damaged { log_offset: named, size: bytes }) = first else { panic!("{first:?}") };
         assert_eq!((named, bytes), (log_offset, size));
         assert_eq!(
-            reader.records(&log.units[2..], usize::MAX, log.committed()).unwrap(),
+            read(&reader, &log.units[2..], usize::MAX, log.committed()).unwrap(),
             log.records[2..],
             "its neighbour is served"
         );
         log.flip(at);
-        assert_eq!(reader.records(&log.units, usize::MAX, log.committed()).unwrap(), log.records);
+        assert_eq!(read(&reader, &log.units, usize::MAX, log.committed()).unwrap(), log.records);
     }
 }
 
@@ -221,10 +259,10 @@ fn a_repaired_record_is_read_without_a_restart() {
     let reader = log.reader();
     log.flip(log.units[50].log_offset.get() + 500);
     for _ in 0..3 {
-        assert_eq!(reader.records(&log.units, usize::MAX, log.committed()).unwrap(), log.records[..50]);
+        assert_eq!(read(&reader, &log.units, usize::MAX, log.committed()).unwrap(), log.records[..50]);
     }
     log.flip(log.units[50].log_offset.get() + 500);
-    assert_eq!(reader.records(&log.units, usize::MAX, log.committed()).unwrap(), log.records);
+    assert_eq!(read(&reader, &log.units, usize::MAX, log.committed()).unwrap(), log.records);
 }
 
 #[test]
@@ -285,14 +323,14 @@ fn by_offset_a_garbage_size_is_not_found_and_a_damaged_body_is_damage() {
 
 #[test]
 fn a_failing_disk_is_an_error_for_the_first_record_only() {
-    let log = Log::of(&[100, 200_000]);
+    let log = Log::of(&[100, 600_000]);
     let reader = log.reader();
-    assert_eq!(reader.records(&log.units[..1], usize::MAX, log.committed()).unwrap().len(), 1);
-    assert_eq!(reader.records(&log.units[..1], usize::MAX, log.committed()).unwrap().len(), 1);
+    assert_eq!(read(&reader, &log.units[..1], usize::MAX, log.committed()).unwrap().len(), 1);
+    assert_eq!(read(&reader, &log.units[..1], usize::MAX, log.committed()).unwrap().len(), 1);
     log.disk.stop_after(0);
     // The first is in the cache.
-    assert_eq!(reader.records(&log.units, usize::MAX, log.committed()).unwrap(), log.records[..1]);
-    let failed = reader.records(&log.units[1..], usize::MAX, log.committed());
+    assert_eq!(read(&reader, &log.units, usize::MAX, log.committed()).unwrap(), log.records[..1]);
+    let failed = read(&reader, &log.units[1..], usize::MAX, log.committed());
     assert!(matches!(failed, Err(ReadError::Io(_))));
 }
 
@@ -308,7 +346,7 @@ fn threads_share_a_reader() {
                 let numbers: Vec<usize> = (0..2000).filter(pick).collect();
                 for numbers in numbers.chunks(32) {
                     let units: Vec<Unit> = numbers.iter().map(|n| log.units[*n]).collect();
-                    let found = reader.records(&units, usize::MAX, log.committed()).unwrap();
+                    let found = read(reader, &units, usize::MAX, log.committed()).unwrap();
                     assert!(found.iter().zip(numbers).all(|(record, n)| *record == log.records[*n]));
                 }
             });
@@ -343,7 +381,7 @@ proptest! {
                 }
                 expected.push(log.records[n].clone());
             }
-            match reader.records(&units, max_bytes, committed) {
+            match read(&reader, &units, max_bytes, committed) {
                 Ok(found) => prop_assert_eq!(found, expected),
                 Err(error) => {
                     let not_found = matches!(error, ReadError::NotFound { .. });

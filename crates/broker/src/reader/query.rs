@@ -55,7 +55,7 @@ impl<D: Disk> Reader<D> {
             candidates.sort_unstable_by_key(|entry| Reverse(entry.log_offset));
             full = self.collect(wanted, &candidates, &mut found)?;
         }
-        Ok(ReadResult::Messages { records: found.records, next: QueueOffset::ZERO })
+        Ok(ReadResult::Messages { records: found.records.into_iter().collect(), next: QueueOffset::ZERO })
     }
 
     /// Messages of a topic in a stretch of the log that may have any key.
@@ -106,7 +106,7 @@ impl<D: Disk> Reader<D> {
                 Err(ReadError::NotFound { .. }) => return Err(ReadError::Damaged { log_offset, size }.into()),
                 records => records?,
             };
-            for record in records {
+            for record in records.iter() {
                 match wanted.judge(&record) {
                     Judged::TooOld => return Ok(true),
                     Judged::Other if found.others == OTHER_KEYS => return Err(Failure::Collisions),

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use steadfast_store::reader::Records;
 use steadfast_store::unit::QueueName;
 use steadfast_types::record::StoredMessage;
 use steadfast_types::topic::SCHEDULE;
@@ -177,9 +178,9 @@ impl Broker {
             }
         } else {
             let units: Vec<_> = queue.units_from(offset).take(most).copied().collect();
-            let hot: Vec<Bytes> = units.iter().map_while(|unit| self.hot.record(unit)).collect();
+            let hot: Records = units.iter().map_while(|unit| self.hot.record(unit)).collect();
             if !hot.is_empty() {
-                return self.deliver_due(now, id, offset, &hot, out);
+                return self.deliver_due(now, id, offset, hot.iter(), out);
             }
             ReadJob::Records { units, max_bytes: BYTES, committed }
         };
@@ -201,7 +202,7 @@ impl Broker {
         }
         let failure = match result {
             ReadResult::Messages { records, .. } if !records.is_empty() => {
-                return self.deliver_due(now, id, offset, &records, out);
+                return self.deliver_due(now, id, offset, records.iter(), out);
             }
             ReadResult::Damaged(cause) => return self.pass_over(now, (id, offset), &cause, out),
             // A segment is gone: as good as damaged, and the messages after it have waited enough.
@@ -227,7 +228,7 @@ impl Broker {
         now: Now,
         id: QueueId,
         offset: QueueOffset,
-        records: &[Bytes],
+        records: impl Iterator<Item = Bytes>,
         out: &mut Out<'_>,
     ) {
         let clock = self.clock.time();
@@ -235,7 +236,7 @@ impl Broker {
         let mut messages = Vec::new();
         let (mut bytes, mut end) = (0, None);
         for record in records {
-            let Ok(message) = StoredMessage::decode_verified(record) else { break };
+            let Ok(message) = StoredMessage::decode_verified(&record) else { break };
             let time = message.stamp.store_time + delay;
             if time > clock && messages.is_empty() {
                 return self.not_yet(now, (id, offset), time);

@@ -93,7 +93,7 @@ impl Broker {
         };
         let answer = match result {
             ReadResult::Messages { records, .. } if !records.is_empty() => {
-                Reply { body: records, ..Reply::with(ReplyHeader::Query(reach)) }
+                Reply { body: records.into_pieces(), ..Reply::with(ReplyHeader::Query(reach)) }
             }
             ReadResult::Damaged(cause) | ReadResult::Failed(cause) => {
                 let remark = format!("the lookup of key {:?} failed: {cause}", query.key);
@@ -208,8 +208,8 @@ impl Broker {
                 self.met_damage(now, "a lookup by log offset", &cause, out);
                 Viewed::Unreadable(cause)
             }
-            ReadResult::Messages { mut records, .. } if !records.is_empty() => {
-                Viewed::Message(records.swap_remove(0))
+            ReadResult::Messages { records, .. } => {
+                records.iter().next().map_or(Viewed::Nothing, Viewed::Message)
             }
             ReadResult::Damaged(cause) | ReadResult::Failed(cause) | ReadResult::Incomplete(cause) => {
                 Viewed::Unreadable(format!("log offset {at} cannot be read: {cause}"))

@@ -1,7 +1,7 @@
 //! Pulling: answers from memory at the tail, from disk behind it, and holds the request where there is nothing
 //! yet. Nothing past the committed end is ever served (promise P2).
 
-use bytes::Bytes;
+use steadfast_store::reader::Records;
 use steadfast_store::unit::{QueueName, Unit};
 use steadfast_types::QueueOffset;
 use steadfast_types::topic::PERM_READ;
@@ -125,8 +125,8 @@ impl Broker {
     }
 
     /// The records, as far as they are in memory, if the first one is.
-    fn hot_records(&self, found: &Found) -> Option<(Vec<Bytes>, QueueOffset)> {
-        let mut records = Vec::with_capacity(found.units.len());
+    fn hot_records(&self, found: &Found) -> Option<(Records, QueueOffset)> {
+        let mut records = Records::default();
         for (offset, unit) in &found.units {
             match self.hot.record(unit) {
                 Some(record) => records.push(record),
@@ -241,8 +241,8 @@ fn find(queue: &Queue, from: QueueOffset, filter: &TagFilter, pull: &PullRequest
     found
 }
 
-fn traffic(records: &[Bytes]) -> Traffic {
-    Traffic { messages: records.len() as u64, bytes: records.iter().map(|record| record.len() as u64).sum() }
+fn traffic(records: &Records) -> Traffic {
+    Traffic { messages: records.len() as u64, bytes: records.bytes() as u64 }
 }
 
 /// A read of a queue failed: the consumer stays where it is. A damaged message is never skipped.
@@ -264,10 +264,10 @@ pub(super) fn outcome(
     min: QueueOffset,
     end: QueueOffset,
 ) -> Reply {
-    Reply { code, remark: Some(status.into()), ..messages(Vec::new(), next, min, end) }
+    Reply { code, remark: Some(status.into()), ..messages(Records::default(), next, min, end) }
 }
 
-fn messages(records: Vec<Bytes>, next: QueueOffset, min: QueueOffset, end: QueueOffset) -> Reply {
+fn messages(records: Records, next: QueueOffset, min: QueueOffset, end: QueueOffset) -> Reply {
     let header = PullMessageResponse {
         suggest_which_broker_id: 0,
         next_begin_offset: next.get() as i64,
@@ -275,5 +275,9 @@ fn messages(records: Vec<Bytes>, next: QueueOffset, min: QueueOffset, end: Queue
         max_offset: end.get() as i64,
         ..PullMessageResponse::default()
     };
-    Reply { remark: Some("FOUND".into()), body: records, ..Reply::with(ReplyHeader::Pulled(header)) }
+    Reply {
+        remark: Some("FOUND".into()),
+        body: records.into_pieces(),
+        ..Reply::with(ReplyHeader::Pulled(header))
+    }
 }

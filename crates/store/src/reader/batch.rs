@@ -1,65 +1,77 @@
 //! The records gathered by one call, and the chunk they are being taken from.
 
+use std::ops::Range;
+
 use bytes::Bytes;
+use steadfast_types::LogOffset;
 
-use super::chunk_cache::ChunkKey;
-
-/// A call that takes less than one part in this many of a chunk copies its records: a slice keeps its whole chunk
-/// in memory for as long as an answer waits in a socket.
-const PINNED_MAX: usize = 8;
-/// Records up to this size are not copied: answers are made of copies of them anyway, and at once.
-const SHORT: usize = 2048;
+use super::records::Records;
+use crate::unit::Unit;
 
 /// See the module's page.
+#[derive(Default)]
 pub(super) struct Batch {
-    pub(super) records: Vec<Bytes>,
-    /// Bytes in the records.
-    pub(super) bytes: usize,
+    records: Records,
     hand: Option<Hand>,
 }
 
+/// A chunk in hand: most records are next to the one before.
 struct Hand {
-    key: ChunkKey,
     chunk: Bytes,
-    /// Number of records, and bytes in them, when the chunk was taken in hand.
-    records_before: usize,
-    bytes_before: usize,
+    /// Log offset of its first byte.
+    at: LogOffset,
+    /// Records side by side whose piece is not among the others yet; they are counted.
+    taken: Range<usize>,
 }
 
 impl Batch {
-    pub(super) fn with_capacity(records: usize) -> Self {
-        Self { records: Vec::with_capacity(records), bytes: 0, hand: None }
+    pub(super) fn records(&self) -> &Records {
+        &self.records
     }
 
+    pub(super) fn take_in_hand(&mut self, chunk: Bytes, at: LogOffset) {
+        self.let_go();
+        self.hand = Some(Hand { chunk, at, taken: 0..0 });
+    }
+
+    /// Takes a record from the chunk in hand and tells whether it verifies; only then it counts. None if the chunk does
+    /// not have all of it.
+    pub(super) fn take(&mut self, unit: &Unit) -> Option<bool> {
+        let Hand { chunk, at, taken } = self.hand.as_mut()?;
+        let start = unit.log_offset.get().checked_sub(at.get())? as usize;
+        let end = start + unit.size as usize;
+        if !unit.vouches_for(chunk.get(start..end)?) {
+            return Some(false);
+        }
+        if start != taken.end {
+            push_taken(&mut self.records, chunk, taken);
+            taken.start = start;
+        }
+        taken.end = end;
+        self.records.count(unit.size as usize);
+        Some(true)
+    }
+
+    /// Appends a record that is in no chunk.
     pub(super) fn push(&mut self, record: Bytes) {
-        self.bytes += record.len();
+        self.let_go();
         self.records.push(record);
     }
 
-    /// The chunk in hand, if it is this one and has `need` bytes: most records are next to the one before.
-    pub(super) fn in_hand(&self, key: ChunkKey, need: usize) -> Option<Bytes> {
-        let hand = self.hand.as_ref().filter(|hand| hand.key == key && hand.chunk.len() >= need)?;
-        Some(hand.chunk.clone())
-    }
-
-    pub(super) fn take_in_hand(&mut self, key: ChunkKey, chunk: Bytes) {
-        self.let_go();
-        let (records_before, bytes_before) = (self.records.len(), self.bytes);
-        self.hand = Some(Hand { key, chunk, records_before, bytes_before });
-    }
-
-    pub(super) fn finish(mut self) -> Vec<Bytes> {
+    pub(super) fn finish(mut self) -> Records {
         self.let_go();
         self.records
     }
 
     fn let_go(&mut self) {
-        let Some(hand) = self.hand.take() else { return };
-        if (self.bytes - hand.bytes_before) * PINNED_MAX < hand.chunk.len() {
-            let taken = &mut self.records[hand.records_before..];
-            for record in taken.iter_mut().filter(|record| record.len() > SHORT) {
-                *record = Bytes::copy_from_slice(record);
-            }
+        if let Some(Hand { chunk, taken, .. }) = self.hand.take() {
+            push_taken(&mut self.records, &chunk, &taken);
         }
+    }
+}
+
+fn push_taken(records: &mut Records, chunk: &Bytes, taken: &Range<usize>) {
+    if !taken.is_empty() {
+        records.push_piece(chunk.slice(taken.clone()));
     }
 }
