@@ -53,6 +53,31 @@ fn give_up(client: &mut Client, topic: &'static str, sent: &Answer) {
     assert_eq!(client.ask(request::CONSUMER_SEND_MSG_BACK, ext, &[]).code(), 0);
 }
 
+/// Writes of the log since the start.
+fn writes(server: &Server) -> f64 {
+    value(&server.page("/metrics").1, "steadfast_write_latency_seconds_count", &[])
+}
+
+#[test]
+fn a_lone_sender_pays_one_write_and_many_share_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]);
+    let mut client = Client::connect(server.broker());
+    assert_eq!(client.send("t", b"makes the topic").code(), 0);
+    let before = writes(&server);
+    for _ in 0..50 {
+        assert_eq!(client.send("t", &[1; 100]).code(), 0);
+    }
+    let between = writes(&server);
+    assert_eq!(between - before, 50.0, "a message that nobody else waits with is one write");
+    (0..500).for_each(|_| _ = client.post_send("t", &[1; 100]));
+    for _ in 0..500 {
+        assert_eq!(client.answer().expect("an answer").code(), 0);
+    }
+    let shared = writes(&server) - between;
+    assert!(shared < 250.0, "{shared} writes for 500 messages that were sent at once");
+}
+
 #[test]
 fn a_scrape_equals_the_traffic() {
     let dir = tempfile::tempdir().unwrap();
