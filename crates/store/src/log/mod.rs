@@ -32,7 +32,7 @@ pub use scan::{Cut, Damage, Head, Scan, ScanError, Scanned, Tail, Truncated, sca
 pub use segment::{SEGMENT_HEADER_LEN, segment_bases, segment_path};
 pub use spare::retire;
 pub use walk::{WalkError, walk};
-pub use writer::{AppendError, LogWriter};
+pub use writer::{AppendError, Keep, LogWriter};
 
 /// Folder of the segment files.
 pub const DIR: &str = "log";

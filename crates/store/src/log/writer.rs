@@ -1,12 +1,15 @@
 //! Appends entries durably. The first failure is final (promise P3): the writer is poisoned, and only a new
 //! process that re-reads the log may continue it.
+//!
+//! A follower whose entries another leader replaces goes back: nothing is erased, the new entries are written over the
+//! old ones in place. What is left of the old ones behind them, frames and segment headers, is rejected by the chain.
 
 use std::io;
 use std::ops::Range;
 
 use steadfast_types::{LogIndex, LogOffset};
 
-use super::frame::{self, Entry};
+use super::frame::{self, Entry, FRAME_HEADER_LEN, FrameHeader, frame_len};
 use super::layout::{Layout, Mark};
 use super::segment::{SEGMENT_HEADER_LEN, SegmentHeader, segment_path};
 use crate::aligned::AlignedBuf;
@@ -36,6 +39,38 @@ pub enum AppendError {
         /// Where this log continues.
         actual: LogOffset,
     },
+    /// The log cannot go back there: a bug, or the frame is damaged.
+    #[error("the log cannot go back to entry {index}: its frame is not at {at}")]
+    NotThere {
+        /// The entry that was to be the last.
+        index: LogIndex,
+        /// Where its frame should be.
+        at: LogOffset,
+    },
+}
+
+/// What is kept of a log that goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Everything before a mark.
+    Mark(Mark),
+    /// Everything through this entry.
+    Through {
+        /// Index of the entry.
+        index: LogIndex,
+        /// Log offset of its frame.
+        at: LogOffset,
+    },
+}
+
+impl Keep {
+    /// Index of the last entry that is kept.
+    pub fn index(&self) -> LogIndex {
+        match self {
+            Self::Mark(mark) => mark.index,
+            Self::Through { index, .. } => *index,
+        }
+    }
 }
 
 /// The one writer of a log.
@@ -105,6 +140,47 @@ impl<D: Disk> LogWriter<D> {
                 .map_err(|source| AppendError::Disk { at: stretch.at, source })?;
         }
         Ok(self.end)
+    }
+
+    /// Goes back, so that the next append replaces what came after. Nothing is written: until that append is durable, a
+    /// crash may bring back all that was cut off, so nobody may be told of it before.
+    pub fn truncate(&mut self, keep: Keep) -> Result<Mark, AppendError> {
+        if self.poisoned {
+            return Err(AppendError::Poisoned);
+        }
+        let result = self.try_truncate(keep);
+        if result.is_err() {
+            self.poisoned = true;
+        }
+        result
+    }
+
+    fn try_truncate(&mut self, keep: Keep) -> Result<Mark, AppendError> {
+        let mark = match keep {
+            Keep::Mark(mark) => mark,
+            Keep::Through { index, at } => self
+                .mark_of(index, at)
+                .map_err(|source| AppendError::Disk { at, source })?
+                .ok_or(AppendError::NotThere { index, at })?,
+        };
+        if mark.index > self.end.index || mark.end > self.end.end {
+            return Err(AppendError::NotThere { index: mark.index, at: mark.end });
+        }
+        self.end = mark;
+        self.tail_block.clear();
+        self.load_tail_block().map_err(|source| AppendError::Disk { at: mark.end, source })?;
+        Ok(mark)
+    }
+
+    /// The mark after the entry whose frame is at `at`; None if that is not there.
+    fn mark_of(&self, index: LogIndex, at: LogOffset) -> io::Result<Option<Mark>> {
+        let base = self.layout.base_of(at);
+        let file = self.disk.open(&segment_path(base), Mode::Read)?;
+        let mut header = [0; FRAME_HEADER_LEN];
+        let read = file.read_at(&mut header, at.get() - base.get())?;
+        let found = FrameHeader::decode(&header).ok().filter(|_| read == FRAME_HEADER_LEN);
+        let found = found.filter(|header| header.at == at && header.index == index);
+        Ok(found.map(|header| Mark { index, end: at + frame_len(header.payload_len), chain: header.chain }))
     }
 
     /// Checks every place before anything is written, and cuts the entries at segment ends.
