@@ -25,7 +25,8 @@ impl Broker {
         if matches!(self.phase, Phase::Poisoned(_) | Phase::Stopped) {
             return;
         }
-        let committed = self.group.persisted(number);
+        self.group.persisted(number);
+        let committed = self.group.drain().committed;
         let finished = self.in_flight.take();
         if self.phase == Phase::Starting {
             self.phase = Phase::Leading;

@@ -160,8 +160,9 @@ impl Broker {
     }
 
     fn lead(&mut self, now: Now, out: &mut Out<'_>) {
-        match self.group.campaign() {
-            Ok(write) => {
+        self.group.campaign();
+        match self.group.drain().write {
+            Some(write) => {
                 self.lock_holders = LockHolders::new(&self.state.locks, now.ticks);
                 let number = write.number;
                 let (applied, acks) = (Vec::new(), Vec::new());
@@ -169,7 +170,7 @@ impl Broker {
                 self.in_flight = Some(InFlight { number, applied, acks, since: now.ticks, store_time });
                 out(Effect::Write(write));
             }
-            Err(error) => self.poison(&error.to_string(), out),
+            None => self.poison("the group has no leader", out),
         }
     }
 

@@ -171,7 +171,8 @@ impl Broker {
         }
         let Stamper { builder, applied, .. } = stamper;
         let payload = builder.finish();
-        match self.group.propose(payload.clone()) {
+        let proposed = self.group.propose(payload.clone());
+        match proposed.map(|()| self.group.drain().write.expect("what is proposed is written")) {
             Ok(write) => {
                 let number = write.number;
                 out(Effect::Write(write));

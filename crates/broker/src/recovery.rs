@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use steadfast_consensus::{Group, Vote, Write};
+use steadfast_consensus::{Group, GroupWriter, Vote};
 use steadfast_store::checkpoint::{self, CheckpointError, INDEX_DIR, SNAPSHOT_DIR, Snapshot};
 use steadfast_store::disk::{Disk, Mode, Space};
 use steadfast_store::file::FileError;
 use steadfast_store::log::{
-    self, AppendError, Batch, Cut, Filler, Head, Kind, Layout, LogWriter, Mark, Room, Scan, ScanError,
-    Scanned, TableEntry, Tail, Truncated, identity,
+    self, Batch, Cut, Filler, Head, Kind, Layout, LogWriter, Mark, Room, Scan, ScanError, Scanned,
+    TableEntry, Tail, Truncated, identity,
 };
 use steadfast_store::meta::{Meta, MetaError, MetaFile};
 use steadfast_store::sabotage::{self, Sabotage};
@@ -193,7 +193,7 @@ fn open_with<D: Disk>(
     let log = LogWriter::open(disk.clone(), layout, group, mode, end)?;
     let filler = Filler::open(disk, layout, end.end, options.disk_free_min)?;
     broker.room = filler.room();
-    Ok(Opened { broker, writer: GroupWriter { meta, log }, filler, reader, layout, report })
+    Ok(Opened { broker, writer: GroupWriter::new(meta, log), filler, reader, layout, report })
 }
 
 /// Segments that the log has dropped and whose files are there.
@@ -504,45 +504,4 @@ fn derive_headless(found: &Scanned, head: usize) -> Result<Derived, LogOffset> {
         out.applied.push(Applied::Message { queue, offset, unit, keys, store_time, kind, dead_of });
     }
     Ok(out)
-}
-
-/// The durable half of a replica: its vote and its log.
-pub struct GroupWriter<D: Disk> {
-    meta: MetaFile<D>,
-    log: LogWriter<D>,
-}
-
-/// Why a write failed; final for this process (promise P3).
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// The vote could not be written.
-    #[error(transparent)]
-    Meta(#[from] MetaError),
-    /// The log could not be written.
-    #[error(transparent)]
-    Log(#[from] AppendError),
-}
-
-impl<D: Disk> GroupWriter<D> {
-    /// Makes a write durable; returns where the log ends now.
-    pub fn write(&mut self, write: &Write) -> Result<Mark, WriteError> {
-        if let Some(vote) = write.vote {
-            let commit = self.log.end().index;
-            self.meta.write(Meta { term: vote.term, vote: vote.replica, commit, ..self.meta.get() })?;
-        }
-        if write.entries.is_empty() {
-            return Ok(self.log.end());
-        }
-        Ok(self.log.append(&write.entries)?)
-    }
-
-    /// Syncs what ASYNC_FLUSH handed to the operating system.
-    pub fn sync(&mut self) -> Result<(), WriteError> {
-        Ok(self.log.sync()?)
-    }
-
-    /// Where the log ends.
-    pub fn end(&self) -> Mark {
-        self.log.end()
-    }
 }

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use steadfast_consensus::WriteError;
 use steadfast_store::checkpoint::{self, CheckpointError};
 use steadfast_store::disk::Disk;
 use steadfast_store::log::Filler;
 
 use crate::io::{DamagedRecord, Effect, Freed, Input, Now};
 use crate::options::{Flush, Options};
-use crate::recovery::{self, OpenError, Opened, Report, WriteError};
+use crate::recovery::{self, OpenError, Opened, Report};
 use crate::retention::Retention;
 
 /// More bytes than a hole takes in the log.

@@ -23,11 +23,15 @@ fn what_no_parser_takes_is_a_payload_like_any_other() {
 
     let layout = Layout { segment_size: 16 << 20 };
     let mut group = Group::single(1, layout, Mark::default(), Term::ZERO, Vote::default());
-    let opening = group.campaign().unwrap();
+    group.campaign();
+    let opening = group.drain().write.unwrap();
     group.persisted(opening.number);
+    group.drain();
     let payload = Bytes::from(bytes);
-    let write = group.propose(payload.clone()).unwrap();
+    group.propose(payload.clone()).unwrap();
+    let write = group.drain().write.unwrap();
     assert_eq!(write.entries[0].0.payload, payload);
-    let committed = group.persisted(write.number);
+    group.persisted(write.number);
+    let committed = group.drain().committed;
     assert_eq!(committed[0].entry.payload, payload);
 }

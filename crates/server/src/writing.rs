@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use steadfast_broker::io::{Freed, Freeing, Input};
 use steadfast_broker::reader::Reader;
-use steadfast_broker::recovery::GroupWriter;
-use steadfast_consensus::Write;
+use steadfast_consensus::{GroupWriter, Write};
 use steadfast_store::checkpoint::{self, Checkpoint};
 use steadfast_store::disk::Disk;
 use steadfast_store::log::{Filler, Layout, Mark, Room};

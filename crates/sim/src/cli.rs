@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::plan::Aim;
 use crate::run::{self, Outcome};
+use crate::scenario::Scenario;
 use crate::trace::Keep;
 
 /// What to run.
@@ -17,7 +17,7 @@ pub struct Options {
     /// The seeds.
     pub seeds: Range<u64>,
     /// What they are about.
-    pub aim: Aim,
+    pub scenario: Scenario,
     /// How many run at the same time.
     pub jobs: usize,
     /// Print every event.
@@ -126,8 +126,8 @@ pub fn campaign(
 
 fn run_one(options: &Options, seed: u64) -> Outcome {
     match options.trace {
-        true => run::seed(seed, options.aim, Keep::All),
-        false => run::explained(seed, options.aim, options.lines),
+        true => run::seed(seed, options.scenario, Keep::All),
+        false => run::explained(seed, options.scenario, options.lines),
     }
 }
 

@@ -7,6 +7,7 @@
 //! node        one process of the server: broker, log writer, filler, checkpoints, readers
 //! client      producers, consumers, an operator, probers, the final auditor; all speak the wire protocol
 //! stage       what they share: scheduler, network, ledger (crate `audit`), trace
+//! cluster     another world: a group of replicas, without a broker, and what strikes it
 //! run, cli    many seeds, and what is told about them
 //! ```
 
@@ -14,6 +15,7 @@ mod call;
 pub mod cli;
 mod client;
 pub mod clock;
+mod cluster;
 pub mod disk;
 mod event;
 mod message;
@@ -21,12 +23,15 @@ mod node;
 mod plan;
 pub mod rng;
 pub mod run;
+mod scenario;
 pub mod scheduler;
 mod stage;
 pub mod trace;
 mod watch;
 mod world;
 
+pub use cluster::ClusterAim;
 pub use plan::Aim;
+pub use scenario::Scenario;
 pub use watch::{Finding, Gist};
 pub use world::Figures;

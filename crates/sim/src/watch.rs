@@ -40,6 +40,20 @@ pub enum Gist {
     Hole,
     /// Two clients may consume a queue at a time, though it is locked.
     Lock,
+    /// Two replicas lead in one term.
+    Leaders,
+    /// A replica voted twice in a term, or has forgotten its term or vote.
+    Vote,
+    /// What was committed changed, is not the same on two replicas, or was handed out in disorder.
+    Committed,
+    /// Something was acknowledged that no quorum has durably.
+    Quorum,
+    /// An acknowledged record is not there once, at its place.
+    Lost,
+    /// A read missed what was acknowledged before it.
+    Stale,
+    /// The logs of two replicas are not the same in the end.
+    Replicas,
     /// The server does not start, though nothing is damaged.
     Start,
     /// Something takes longer than it may, though nothing is broken.

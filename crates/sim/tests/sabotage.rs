@@ -4,7 +4,7 @@
 
 use steadfast_sim::run::{self, Outcome};
 use steadfast_sim::trace::Keep;
-use steadfast_sim::{Aim, Gist};
+use steadfast_sim::{Aim, ClusterAim, Gist, Scenario};
 use steadfast_store::sabotage::{self, Sabotage};
 
 /// Seeds in which a defect must show.
@@ -16,10 +16,12 @@ fn caught(defect: Sabotage, telling: &[Gist]) {
 }
 
 /// Runs seeds with an aim until the defect shows.
-fn caught_by(aim: Aim, defect: Sabotage, telling: &[Gist]) {
+fn caught_by(scenario: impl Into<Scenario>, defect: Sabotage, telling: &[Gist]) {
+    let scenario = scenario.into();
     sabotage::set(Some(defect));
-    let found =
-        (0..SEEDS).map(|seed| run::seed(seed, aim, Keep::Nothing)).find(|outcome| tells(outcome, telling));
+    let found = (0..SEEDS)
+        .map(|seed| run::seed(seed, scenario, Keep::Nothing))
+        .find(|outcome| tells(outcome, telling));
     sabotage::set(None);
     let Some(outcome) = found else { panic!("{defect:?} was not caught in {SEEDS} seeds") };
     let finding = outcome.findings.iter().find(|finding| telling.contains(&finding.gist));
@@ -29,7 +31,7 @@ fn caught_by(aim: Aim, defect: Sabotage, telling: &[Gist]) {
         finding.map(ToString::to_string).unwrap_or_default()
     );
     // The same seed is fine with the guard in its place.
-    let sane = run::seed(outcome.seed, aim, Keep::Nothing);
+    let sane = run::seed(outcome.seed, scenario, Keep::Nothing);
     assert!(sane.findings.is_empty(), "seed {} fails without a defect: {:?}", sane.seed, sane.findings);
 }
 
@@ -114,4 +116,24 @@ fn a_hole_is_passed_in_silence() {
 #[test]
 fn lock_not_recorded() {
     caught(Sabotage::LockNotRecorded, &[Gist::Lock]);
+}
+
+#[test]
+fn vote_not_persisted() {
+    caught_by(ClusterAim::Elections, Sabotage::VoteNotPersisted, &[Gist::Vote, Gist::Leaders]);
+}
+
+#[test]
+fn replacement_told_before_it_is_durable() {
+    caught_by(ClusterAim::Replacement, Sabotage::TruncationNotPersisted, &[Gist::Quorum, Gist::Lost]);
+}
+
+#[test]
+fn ack_before_quorum() {
+    caught_by(ClusterAim::Anything, Sabotage::AckBeforeQuorum, &[Gist::Quorum, Gist::Lost, Gist::Committed]);
+}
+
+#[test]
+fn stale_leader_reads() {
+    caught_by(ClusterAim::Reads, Sabotage::StaleLeaderRead, &[Gist::Stale]);
 }

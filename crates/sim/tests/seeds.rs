@@ -4,14 +4,17 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 
-use steadfast_sim::Aim;
 use steadfast_sim::run::{self, Outcome};
 use steadfast_sim::trace::Keep;
+use steadfast_sim::{Aim, ClusterAim, Scenario};
 
 /// Seeds of every run of the tests.
 const SEEDS: Range<u64> = 0..2_000;
 /// Seeds of each aim.
 const AIMED: Range<u64> = 0..100;
+/// Seeds of groups of replicas, and of each aim of theirs.
+const CLUSTERS: Range<u64> = 0..300;
+const CLUSTERS_AIMED: Range<u64> = 0..40;
 /// Seeds that failed once, each with what was wrong. They may lie outside of [`SEEDS`].
 const ONCE_FAILED: &[(u64, &str)] = &[
     (71, "a message damaged after the last snapshot was looked up by its key and said never to have been"),
@@ -34,12 +37,12 @@ fn tell(outcome: &Outcome) {
 }
 
 /// Runs seeds on two threads; returns those that failed.
-fn failures(aim: Aim, seeds: &[u64]) -> Vec<Outcome> {
+fn failures(scenario: Scenario, seeds: &[u64]) -> Vec<Outcome> {
     let next = AtomicU64::new(0);
     let work = || {
         let mut failed = Vec::new();
         while let Some(seed) = seeds.get(next.fetch_add(1, Relaxed) as usize) {
-            let outcome = run::explained(*seed, aim, STORY);
+            let outcome = run::explained(*seed, scenario, STORY);
             if !outcome.findings.is_empty() {
                 failed.push(outcome);
             }
@@ -54,11 +57,17 @@ fn failures(aim: Aim, seeds: &[u64]) -> Vec<Outcome> {
     })
 }
 
-fn expect_well(aim: Aim, seeds: &[u64]) {
-    let failed = failures(aim, seeds);
+fn expect_well(scenario: impl Into<Scenario>, seeds: &[u64]) {
+    let scenario = scenario.into();
+    let failed = failures(scenario, seeds);
     failed.iter().take(SHOWN).for_each(tell);
     let numbers: Vec<u64> = failed.iter().map(|outcome| outcome.seed).collect();
-    assert!(numbers.is_empty(), "{} of {} seeds of {aim} failed: {numbers:?}", numbers.len(), seeds.len());
+    assert!(
+        numbers.is_empty(),
+        "{} of {} seeds of {scenario:?} failed: {numbers:?}",
+        numbers.len(),
+        seeds.len()
+    );
 }
 
 #[test]
@@ -73,15 +82,24 @@ fn all_is_well_in_worlds_with_an_aim() {
 }
 
 #[test]
+fn all_is_well_in_groups_of_replicas() {
+    for aim in ClusterAim::ALL {
+        let seeds = if aim == ClusterAim::Anything { CLUSTERS } else { CLUSTERS_AIMED };
+        expect_well(aim, &seeds.collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn what_once_failed_is_well() {
     expect_well(Aim::Anything, &ONCE_FAILED.iter().map(|(seed, _)| *seed).collect::<Vec<_>>());
 }
 
 #[test]
 fn a_seed_is_one_run() {
-    for seed in 100_000..100_020 {
-        let (one, other) =
-            (run::seed(seed, Aim::Anything, Keep::Nothing), run::seed(seed, Aim::Anything, Keep::All));
+    let servers = (100_000..100_020).map(|seed| (seed, Scenario::Server(Aim::Anything)));
+    let clusters = (100_000..100_010).map(|seed| (seed, Scenario::Cluster(ClusterAim::Anything)));
+    for (seed, scenario) in servers.chain(clusters) {
+        let (one, other) = (run::seed(seed, scenario, Keep::Nothing), run::seed(seed, scenario, Keep::All));
         assert_eq!(
             (one.hash, one.events, one.lasted),
             (other.hash, other.events, other.lasted),

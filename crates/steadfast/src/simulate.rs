@@ -3,16 +3,17 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use anyhow::ensure;
+use anyhow::{anyhow, ensure};
 use clap::Args;
-use steadfast_sim::Aim;
 use steadfast_sim::cli::{self, Options};
+use steadfast_sim::{Aim, ClusterAim, Scenario};
 
 const EXAMPLES: &str = "\
 Examples:
   steadfast sim --seeds 100          run so many seeds
   steadfast sim --seeds 2000 --jobs 2    more of them, two at a time
   steadfast sim --aim snapshots --seeds 300    worlds whose snapshots are damaged again and again
+  steadfast sim --cluster --seeds 300    groups of three and five replicas
   steadfast sim --seed 17            run one seed again and tell its story if it fails";
 
 /// Try to break a simulated server: crashes, disk faults and clients, all decided by a seed
@@ -34,9 +35,13 @@ pub(crate) struct SimArgs {
     /// Seeds that run at the same time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: u16,
-    /// What the worlds are about: anything, damage, forgery, retention or snapshots
-    #[arg(long, value_name = "AIM", default_value_t)]
-    aim: Aim,
+    /// Run groups of three or five replicas instead of a server: their consensus and their logs
+    #[arg(long)]
+    cluster: bool,
+    /// What the worlds are about: anything, damage, forgery, retention or snapshots; of a cluster: anything, elections,
+    /// replacement or reads
+    #[arg(long, value_name = "AIM", default_value = "anything")]
+    aim: String,
     /// Events to print of a seed that fails
     #[arg(long, value_name = "N", default_value_t = 60)]
     lines: usize,
@@ -48,8 +53,13 @@ impl SimArgs {
             Some(seed) => after(seed, 0..1)?,
             None => after(self.from, self.seeds)?,
         };
-        let options =
-            Options { seeds, aim: self.aim, jobs: self.jobs.into(), trace: self.trace, lines: self.lines };
+        let scenario = match self.cluster {
+            true => self.aim.parse::<ClusterAim>().map(Scenario::from),
+            false => self.aim.parse::<Aim>().map(Scenario::from),
+        };
+        let scenario = scenario.map_err(|cause| anyhow!("--aim {}: {cause}", self.aim))?;
+        let (jobs, trace, lines) = (self.jobs.into(), self.trace, self.lines);
+        let options = Options { seeds, scenario, jobs, trace, lines };
         let start = Instant::now();
         let all_well = cli::run(&options, &|| start.elapsed(), &mut std::io::stdout())?;
         ensure!(all_well, "a seed failed; its story and the command that replays it are above");
@@ -59,7 +69,7 @@ impl SimArgs {
 
 fn after(from: u64, seeds: Range<u64>) -> anyhow::Result<Range<u64>> {
     let moved = from.checked_add(seeds.start).zip(from.checked_add(seeds.end));
-    moved.map(|(start, end)| start..end).ok_or_else(|| anyhow::anyhow!("the last seed is {}", u64::MAX - 1))
+    moved.map(|(start, end)| start..end).ok_or_else(|| anyhow!("the last seed is {}", u64::MAX - 1))
 }
 
 fn seeds(text: &str) -> Result<Range<u64>, String> {

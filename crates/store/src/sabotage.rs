@@ -32,6 +32,14 @@ pub enum Sabotage {
     HolePassedInSilence,
     /// The lock of a queue is granted and not recorded (P5).
     LockNotRecorded,
+    /// A replica forgets in a crash whom it has voted for.
+    VoteNotPersisted,
+    /// A follower tells that it has entries which replace others while it still writes them.
+    TruncationNotPersisted,
+    /// A leader takes for committed what it alone has (P1).
+    AckBeforeQuorum,
+    /// A leader answers reads without asking whether it still leads.
+    StaleLeaderRead,
 }
 
 #[cfg(feature = "sabotage")]

@@ -1,0 +1,94 @@
+//! What replicas of a group tell each other: the messages of the Raft paper, of pre-vote (Ongaro's thesis, 9.6) and of
+//! leader transfer (3.10).
+
+use steadfast_store::log::Entry;
+use steadfast_types::{LogIndex, LogOffset, Term};
+
+use crate::ReplicaId;
+
+/// A message from one replica to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Who sends it.
+    pub from: ReplicaId,
+    /// To whom.
+    pub to: ReplicaId,
+    /// The sender's term; of a pre-vote the one that it would stand for.
+    pub term: Term,
+    /// What it says.
+    pub body: Body,
+}
+
+/// An entry of a log, by index and term: no two entries share both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Position {
+    /// Its index.
+    pub index: LogIndex,
+    /// Its term.
+    pub term: Term,
+}
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// A leader's entries.
+    Append(Append),
+    /// The answer to [`Body::Append`].
+    AppendResponse {
+        /// Everything up to here is durable and the same as the leader's; if rejected, the `previous` that did not match.
+        index: LogIndex,
+        /// Highest index that the sender knows to be committed.
+        commit: LogIndex,
+        /// If it did not match: where the sender's log may match.
+        rejected: Option<Position>,
+    },
+    /// A candidate asks for a vote.
+    RequestVote {
+        /// Whether it only asks if it would get it.
+        pre: bool,
+        /// The candidate's last entry.
+        last: Position,
+        /// The last entry that it knows to be committed.
+        commit: Position,
+        /// Whether the leader has told it to stand.
+        transfer: bool,
+    },
+    /// The answer to [`Body::RequestVote`].
+    VoteResponse {
+        /// Whether it answers a pre-vote.
+        pre: bool,
+        /// Whether the candidate has it.
+        granted: bool,
+        /// The last entry that the voter knows to be committed; nothing if granted.
+        commit: Position,
+    },
+    /// A leader says that it leads.
+    Heartbeat {
+        /// Committed, and on the receiver.
+        commit: LogIndex,
+        /// A read that waits for a quorum to know this leader.
+        read: Option<u64>,
+    },
+    /// The answer to [`Body::Heartbeat`].
+    HeartbeatResponse {
+        /// Highest index that the sender knows to be committed.
+        commit: LogIndex,
+        /// The read of the heartbeat.
+        read: Option<u64>,
+    },
+    /// A leader tells its successor to stand for election.
+    TimeoutNow,
+}
+
+/// A leader's entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// The entry before them.
+    pub previous: Position,
+    /// Highest index that the leader knows to be committed.
+    pub commit: LogIndex,
+    /// Log offset of the first one's frame in the leader's log; the others follow from their lengths.
+    pub at: LogOffset,
+    /// They follow each other.
+    pub entries: Vec<Entry>,
+}

@@ -1,0 +1,244 @@
+//! The engine's view of the log: the terms of all entries, the places of some, and the newest entries themselves.
+//! Entries that are not applied are always held; of the applied ones as many as fit into a budget. Older ones have to be
+//! fetched from the log.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+
+use raft::eraftpb::Entry as EngineEntry;
+use raft::{GetEntriesContext, RaftState};
+use steadfast_store::log::{Entry, Keep, Layout, Mark, Place, frame_len};
+use steadfast_types::{LogIndex, LogOffset, Term};
+
+use crate::engine::entry_to_engine;
+use crate::fetch::Fetch;
+
+/// Distance in bytes between entries whose places are known though they are not held.
+const STRIDE: u64 = 1 << 20;
+/// Bytes of applied entries held while a log is read.
+const READING: u64 = 8 << 20;
+/// Peers that wait for one fetch; others ask again.
+const WAITING: usize = 8;
+
+/// What a replica knows of its log. Recovery makes one: it begins with the mark after which the log is read, and takes
+/// what is found.
+pub struct LogView {
+    pub(crate) state: RaftState,
+    /// First index of each stretch of entries with the same term, and that term. The first stretch begins with the
+    /// entry before the first one of the log.
+    terms: Vec<(u64, u64)>,
+    /// Index and place of some entries, ascending.
+    places: Vec<(u64, LogOffset)>,
+    /// The entry before the first one held, and where it ends.
+    before: (Keep, LogOffset),
+    held: VecDeque<(EngineEntry, LogOffset)>,
+    held_bytes: u64,
+    end: LogOffset,
+    /// Highest commit index that an entry tells.
+    committed: LogIndex,
+    fetches: RefCell<Fetches>,
+    fetch_bytes: u64,
+}
+
+/// Entries that are being fetched.
+#[derive(Default)]
+struct Fetches {
+    last_number: u64,
+    /// What was asked for and not handed out yet.
+    wanted: Vec<Fetch>,
+    /// First index and number of each fetch under way, and who waits for it.
+    under_way: Vec<(u64, u64, Vec<GetEntriesContext>)>,
+    /// What has been read, while the engine takes it.
+    read: Vec<(EngineEntry, LogOffset)>,
+}
+
+impl LogView {
+    /// Of a log whose entries follow `mark`, which ends with an entry of `term`.
+    pub fn after(mark: Mark, term: Term) -> Self {
+        Self {
+            state: RaftState::default(),
+            terms: vec![(mark.index.get(), term.get())],
+            places: Vec::new(),
+            before: (Keep::Mark(mark), mark.end),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            end: mark.end,
+            committed: mark.index,
+            fetches: RefCell::default(),
+            fetch_bytes: 0,
+        }
+    }
+
+    /// Takes the next entry that was found in the log, with the log offset of its frame.
+    pub fn push(&mut self, entry: Entry, at: LogOffset) {
+        self.committed = self.committed.max(entry.commit());
+        self.append(entry_to_engine(entry), at);
+        self.trim(self.committed.get(), READING);
+    }
+
+    /// The last entry's index.
+    pub fn last(&self) -> LogIndex {
+        LogIndex::new(self.last_held())
+    }
+
+    /// Highest index that the entries tell to be committed.
+    pub fn committed(&self) -> LogIndex {
+        self.committed
+    }
+
+    pub(crate) fn set_fetch_bytes(&mut self, bytes: u64) {
+        self.fetch_bytes = bytes;
+    }
+
+    pub(crate) fn end(&self) -> LogOffset {
+        self.end
+    }
+
+    pub(crate) fn place(&self, layout: Layout, payload_len: usize) -> Place {
+        layout.place(self.end, payload_len)
+    }
+
+    pub(crate) fn append(&mut self, entry: EngineEntry, at: LogOffset) {
+        debug_assert_eq!(entry.index, self.last_held() + 1, "entries follow each other");
+        if self.terms.last().is_none_or(|(_, term)| *term != entry.term) {
+            self.terms.push((entry.index, entry.term));
+        }
+        if self.places.last().is_none_or(|(_, last)| at.get() - last.get() >= STRIDE) {
+            self.places.push((entry.index, at));
+        }
+        self.end = at + frame_len(entry.data.len());
+        self.held_bytes += entry.data.len() as u64;
+        self.held.push_back((entry, at));
+    }
+
+    /// Forgets all entries after this one, which is applied or held.
+    pub(crate) fn truncate(&mut self, last: u64) -> Keep {
+        while let Some((entry, _)) = self.held.pop_back_if(|(entry, _)| entry.index > last) {
+            self.held_bytes -= entry.data.len() as u64;
+        }
+        self.terms.truncate(self.terms.partition_point(|(first, _)| *first <= last).max(1));
+        self.places.truncate(self.places.partition_point(|(index, _)| *index <= last));
+        match self.held.back() {
+            Some((entry, at)) => {
+                self.end = *at + frame_len(entry.data.len());
+                Keep::Through { index: LogIndex::new(entry.index), at: *at }
+            }
+            None => {
+                self.end = self.before.1;
+                self.before.0
+            }
+        }
+    }
+
+    /// Forgets applied entries that are too much.
+    pub(crate) fn trim(&mut self, applied: u64, budget: u64) {
+        while self.held_bytes > budget || budget == 0 {
+            let Some((entry, at)) = self.held.pop_front_if(|(entry, _)| entry.index <= applied) else {
+                break;
+            };
+            self.held_bytes -= entry.data.len() as u64;
+            let keep = Keep::Through { index: LogIndex::new(entry.index), at };
+            self.before = (keep, at + frame_len(entry.data.len()));
+        }
+    }
+
+    /// The place of an entry that is held or was just read.
+    pub(crate) fn place_of(&self, index: u64) -> Option<LogOffset> {
+        if let Some((_, at)) = self.get(index) {
+            return Some(*at);
+        }
+        let fetches = self.fetches.borrow();
+        fetches.read.iter().find(|(entry, _)| entry.index == index).map(|(_, at)| *at)
+    }
+
+    pub(crate) fn get(&self, index: u64) -> Option<&(EngineEntry, LogOffset)> {
+        self.held.get(index.checked_sub(self.before_held() + 1)? as usize)
+    }
+
+    /// Index of the entry before the first one of the log.
+    pub(crate) fn head(&self) -> u64 {
+        self.terms[0].0
+    }
+
+    /// Index of the entry before the first one held.
+    pub(crate) fn before_held(&self) -> u64 {
+        self.before.0.index().get()
+    }
+
+    pub(crate) fn last_held(&self) -> u64 {
+        self.before_held() + self.held.len() as u64
+    }
+
+    /// The term of an entry, which is neither before the head nor after the end.
+    pub(crate) fn term_of(&self, index: u64) -> u64 {
+        let after = self.terms.partition_point(|(first, _)| *first <= index);
+        self.terms[after.saturating_sub(1)].1
+    }
+
+    /// Held entries in the range, which must be held: at least one, and no more than so many bytes.
+    pub(crate) fn held_entries(&self, low: u64, high: u64, max_bytes: u64) -> Vec<EngineEntry> {
+        let first = (low - self.before_held() - 1) as usize;
+        let last = (high - self.before_held() - 1) as usize;
+        bounded(self.held.range(first..last).map(|(entry, _)| entry), max_bytes)
+    }
+
+    /// Entries that were fetched, if these are the ones.
+    pub(crate) fn read_entries(&self, low: u64, high: u64, max_bytes: u64) -> Option<Vec<EngineEntry>> {
+        let fetches = self.fetches.borrow();
+        let found = fetches.read.iter().map(|(entry, _)| entry);
+        let found = bounded(found.filter(|entry| (low..high).contains(&entry.index)), max_bytes);
+        found.first().is_some_and(|first| first.index == low).then_some(found)
+    }
+
+    /// Asks for entries that are not held, unless they are being fetched already.
+    pub(crate) fn want(&self, low: u64, high: u64, context: GetEntriesContext) {
+        let mut fetches = self.fetches.borrow_mut();
+        if let Some((_, _, waiting)) = fetches.under_way.iter_mut().find(|(first, ..)| *first == low) {
+            if waiting.len() < WAITING {
+                waiting.push(context);
+            }
+            return;
+        }
+        let before = self.places.partition_point(|(index, _)| *index <= low);
+        // The first entry of the log has a place.
+        let Some((_, start)) = before.checked_sub(1).map(|at| self.places[at]) else { return };
+        fetches.last_number += 1;
+        let number = fetches.last_number;
+        let indexes = LogIndex::new(low)..LogIndex::new(high.min(self.before_held() + 1));
+        let stretch = start..self.before.1;
+        fetches.wanted.push(Fetch { number, indexes, stretch, max_bytes: self.fetch_bytes });
+        fetches.under_way.push((low, number, vec![context]));
+    }
+
+    pub(crate) fn take_wanted(&mut self) -> Vec<Fetch> {
+        std::mem::take(&mut self.fetches.get_mut().wanted)
+    }
+
+    /// Entries have been read: who waits for them can have them until they are forgotten.
+    pub(crate) fn offer(&mut self, number: u64, entries: Vec<(Entry, LogOffset)>) -> Vec<GetEntriesContext> {
+        let fetches = self.fetches.get_mut();
+        let Some(found) = fetches.under_way.iter().position(|(_, of, _)| *of == number) else {
+            return Vec::new();
+        };
+        fetches.read = entries.into_iter().map(|(entry, at)| (entry_to_engine(entry), at)).collect();
+        fetches.under_way.swap_remove(found).2
+    }
+
+    pub(crate) fn forget_read(&mut self) {
+        self.fetches.get_mut().read = Vec::new();
+    }
+}
+
+/// At least one, as the engine's contract wants, and no more than so many bytes.
+fn bounded<'a>(entries: impl Iterator<Item = &'a EngineEntry>, max_bytes: u64) -> Vec<EngineEntry> {
+    let mut bytes = 0;
+    let mut out = Vec::new();
+    for entry in entries {
+        bytes += entry.data.len() as u64;
+        if !out.is_empty() && bytes > max_bytes {
+            break;
+        }
+        out.push(entry.clone());
+    }
+    out
+}

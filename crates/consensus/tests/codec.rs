@@ -1,0 +1,168 @@
+//! Messages between replicas: what is sent arrives as it was, and bytes that are not a message are an error, whatever
+//! they claim.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use bytes::Bytes;
+use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use steadfast_consensus::{
+    Append, Body, CodecError, HEADER_LEN, MESSAGE_MAX, Message, Position, decode, encode, message_len,
+};
+use steadfast_store::log::{Entry, Kind};
+use steadfast_types::{LogIndex, LogOffset, Term};
+
+const GROUP: u64 = 0x0123_4567_89AB_CDEF;
+
+fn position() -> impl Strategy<Value = Position> {
+    (0..u64::MAX / 2, any::<u64>())
+        .prop_map(|(index, term)| Position { index: LogIndex::new(index), term: Term::new(term) })
+}
+
+fn index() -> impl Strategy<Value = LogIndex> {
+    any::<u64>().prop_map(LogIndex::new)
+}
+
+/// Entries that follow each other, and a term that is not before theirs.
+fn append() -> impl Strategy<Value = (Append, u64)> {
+    let payloads = proptest::collection::vec((0..3u64, proptest::collection::vec(any::<u8>(), 0..300)), 0..9);
+    (0..1u64 << 40, 1..1u64 << 40, any::<u64>(), any::<u64>(), payloads).prop_map(
+        |(index, term, commit, at, payloads)| {
+            let previous = Position { index: LogIndex::new(index), term: Term::new(term) };
+            let mut last = previous;
+            let entries = payloads.into_iter().map(|(more, payload)| {
+                last = Position { index: last.index.next(), term: Term::new(last.term.get() + more) };
+                let kind = if payload.is_empty() { Kind::Leader } else { Kind::Batch };
+                Entry { index: last.index, term: last.term, kind, payload: payload.into() }
+            });
+            let entries = entries.collect();
+            let (commit, at) = (LogIndex::new(commit), LogOffset::new(at));
+            (Append { previous, commit, at, entries }, last.term.get())
+        },
+    )
+}
+
+fn body() -> impl Strategy<Value = (Body, u64)> {
+    let read = || proptest::option::of(any::<u64>());
+    let term = || 1..u64::MAX;
+    prop_oneof![
+        append().prop_map(|(append, term)| (Body::Append(append), term)),
+        (index(), index(), proptest::option::of(position()), term())
+            .prop_map(|(index, commit, rejected, t)| (Body::AppendResponse { index, commit, rejected }, t)),
+        (any::<bool>(), position(), position(), any::<bool>(), term()).prop_map(
+            |(pre, last, commit, transfer, t)| (Body::RequestVote { pre, last, commit, transfer }, t)
+        ),
+        (any::<bool>(), any::<bool>(), position(), term())
+            .prop_map(|(pre, granted, commit, t)| (Body::VoteResponse { pre, granted, commit }, t)),
+        (index(), read(), term()).prop_map(|(commit, read, t)| (Body::Heartbeat { commit, read }, t)),
+        (index(), read(), term()).prop_map(|(commit, read, t)| (Body::HeartbeatResponse { commit, read }, t)),
+        (Just(Body::TimeoutNow), term()),
+    ]
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    (1..u64::MAX, 1..u64::MAX, body()).prop_map(|(from, to, (body, term))| Message {
+        from,
+        to,
+        term: Term::new(term),
+        body,
+    })
+}
+
+fn bytes_of(message: &Message) -> Vec<u8> {
+    encode(GROUP, message).pieces().flatten().copied().collect()
+}
+
+/// Makes the checksum right, so that what comes after it is looked at.
+fn seal(bytes: &mut [u8]) {
+    let crc = crc32c::crc32c(&bytes[8..]);
+    bytes[4..8].copy_from_slice(&crc.to_be_bytes());
+}
+
+proptest! {
+    #[test]
+    fn what_is_sent_arrives(message in message()) {
+        let bytes = bytes_of(&message);
+        prop_assert_eq!(message_len(&bytes[..12]), Ok(Some(bytes.len())));
+        prop_assert_eq!(decode(GROUP, bytes.into()), Ok(message));
+    }
+
+    #[test]
+    fn no_byte_may_change(message in message(), at in any::<usize>(), with in 1..=255u8) {
+        let mut bytes = bytes_of(&message);
+        let at = at % bytes.len();
+        bytes[at] ^= with;
+        prop_assert!(decode(GROUP, bytes.into()).is_err());
+    }
+
+    /// Numbers with a right checksum, and still nonsense: an error or a message, and no more memory than there are bytes.
+    #[test]
+    fn nonsense_is_no_more_than_an_error(
+        message in message(),
+        nonsense in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..20),
+        cut in proptest::option::of(any::<usize>()),
+    ) {
+        let mut bytes = bytes_of(&message);
+        let len = cut.map_or(bytes.len(), |cut| (cut % (bytes.len() + 1)).max(HEADER_LEN));
+        bytes.truncate(len);
+        bytes[8..12].copy_from_slice(&(len as u32).to_be_bytes());
+        for (at, with) in nonsense {
+            let at = 14 + at % (len - 14);
+            bytes[at] = with;
+        }
+        seal(&mut bytes);
+        if let Ok(message) = decode(GROUP, bytes.into()) {
+            prop_assert!(bytes_of(&message).len() <= len);
+        }
+    }
+
+    #[test]
+    fn garbage_is_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        prop_assert!(decode(GROUP, bytes.clone().into()).is_err());
+        prop_assert!(!matches!(message_len(&bytes), Ok(Some(_))));
+    }
+}
+
+fn heartbeat() -> Message {
+    let body = Body::Heartbeat { commit: LogIndex::new(7), read: None };
+    Message { from: 1, to: 2, term: Term::new(3), body }
+}
+
+#[test]
+fn a_message_of_another_group_or_version_says_so() {
+    let bytes = Bytes::from(bytes_of(&heartbeat()));
+    assert_eq!(decode(9, bytes.clone()), Err(CodecError::WrongGroup { found: GROUP, expected: 9 }));
+    let mut newer = bytes.to_vec();
+    newer[13] = 2;
+    seal(&mut newer);
+    assert_eq!(decode(GROUP, newer.into()), Err(CodecError::Version(2)));
+}
+
+#[test]
+fn a_length_is_believed_only_within_bounds() {
+    let start = |len: u32| [&bytes_of(&heartbeat())[..8], &len.to_be_bytes()].concat();
+    assert_eq!(message_len(&start(0)), Err(CodecError::NotAMessage));
+    assert_eq!(message_len(&start(MESSAGE_MAX as u32 + 1)), Err(CodecError::NotAMessage));
+    assert_eq!(message_len(&start(u32::MAX)), Err(CodecError::NotAMessage));
+    assert_eq!(message_len(&start(MESSAGE_MAX as u32)), Ok(Some(MESSAGE_MAX)));
+    assert_eq!(message_len(&start(200)[..11]), Ok(None));
+}
+
+/// Payloads go out and come in without a copy.
+#[test]
+fn payloads_are_shared() {
+    let payload = Bytes::from(vec![5; 1000]);
+    let entry = |index| Entry {
+        index: LogIndex::new(index),
+        term: Term::new(3),
+        kind: Kind::Batch,
+        payload: payload.clone(),
+    };
+    let previous = Position { index: LogIndex::new(8), term: Term::new(2) };
+    let (commit, at) = (LogIndex::new(8), LogOffset::new(4096));
+    let body = Body::Append(Append { previous, commit, at, entries: vec![entry(9), entry(10)] });
+    let encoded = encode(GROUP, &Message { from: 1, to: 2, term: Term::new(3), body });
+    assert!(encoded.pieces().skip(1).all(|piece| piece.as_ptr() == payload.as_ptr()));
+    let whole: Bytes = encoded.pieces().flatten().copied().collect::<Vec<u8>>().into();
+    let Body::Append(append) = decode(GROUP, whole.clone()).unwrap().body else { panic!("an append") };
+    let range = whole.as_ptr_range();
+    assert!(append.entries.iter().all(|entry| range.contains(&entry.payload.as_ptr())));
+}

@@ -1,0 +1,147 @@
+//! What strikes a group.
+
+use steadfast_consensus::{Body, Message, ReplicaId};
+
+use super::plan::{ClusterAim, FaultKind};
+use super::world::{Event, World};
+use crate::clock::Micros;
+use crate::disk::{Effect, Fault, Op};
+
+impl World {
+    /// The next fault strikes.
+    pub(super) fn strike(&mut self) {
+        let after = Micros::millis(self.rng.skewed(self.plan.fault_every.clone()));
+        self.scheduler.after(after, Event::Strike);
+        if self.plan.faults.is_empty() {
+            return;
+        }
+        let kind = *self.rng.pick(&self.plan.faults);
+        let victim = self.rng.within(1..self.plan.replicas + 1);
+        let leader = self.replicas.iter().find(|replica| replica.leads()).map(|replica| replica.id);
+        // Most interesting is what happens to leaders.
+        let often = if self.plan.aim == ClusterAim::Anything { 50 } else { 90 };
+        let victim = leader.filter(|_| self.rng.percent(often)).unwrap_or(victim);
+        self.note("world", format_args!("{kind:?} strikes replica {victim}"));
+        let span = Micros::millis(self.rng.skewed(20..2_000));
+        match kind {
+            FaultKind::Crash => {
+                self.count("crash");
+                self.crash(victim, None);
+            }
+            FaultKind::PowerCut => {
+                self.count("power cut of all");
+                (1..=self.plan.replicas).for_each(|id| self.crash(id, Some(true)));
+            }
+            FaultKind::Isolate => {
+                let ways =
+                    self.others(victim).into_iter().flat_map(|other| [(victim, other), (other, victim)]);
+                self.part("isolation", ways.collect(), span);
+            }
+            FaultKind::OneWay => {
+                let out = self.rng.percent(50);
+                let ways = self.others(victim).into_iter();
+                let ways = ways.map(|other| if out { (victim, other) } else { (other, victim) });
+                self.part("one-way cut", ways.collect(), span);
+            }
+            FaultKind::Split => {
+                let side: Vec<bool> = (0..=self.plan.replicas).map(|_| self.rng.percent(50)).collect();
+                let all = 1..=self.plan.replicas;
+                let ways = all.clone().flat_map(|from| all.clone().map(move |to| (from, to)));
+                let ways = ways.filter(|(from, to)| side[*from as usize] != side[*to as usize]);
+                self.part("partition", ways.collect(), span);
+            }
+            FaultKind::Pause => {
+                self.count("pause");
+                let until = self.scheduler.now() + span;
+                self.replica(victim).paused = until;
+            }
+            FaultKind::DiskError => {
+                self.count("disk error");
+                let op = *self.rng.pick(&[Op::Write, Op::Write, Op::Open, Op::SyncDir, Op::Read]);
+                self.replica(victim).disk.plan(Fault::once(op, Effect::Error));
+            }
+            FaultKind::Stall => {
+                self.count("stall");
+                self.replica(victim).disk.plan(Fault::once(Op::Write, Effect::Stall(span)).times(3));
+            }
+            FaultKind::Transfer => {
+                let to = self.rng.within(1..self.plan.replicas + 1);
+                if let Some(leader) = leader {
+                    self.count("hand-over");
+                    self.with_process(leader, |process| process.group.transfer(to));
+                }
+            }
+        }
+    }
+
+    fn others(&self, id: ReplicaId) -> Vec<ReplicaId> {
+        (1..=self.plan.replicas).filter(|other| *other != id).collect()
+    }
+
+    fn isolate(&mut self, id: ReplicaId, span: Micros) {
+        let ways = self.others(id).into_iter().flat_map(|other| [(id, other), (other, id)]);
+        self.part("isolation", ways.collect(), span);
+    }
+
+    /// Partitions end.
+    pub(super) fn join(&mut self) {
+        self.network.join();
+        let back = self.isolated.take().filter(|_| self.plan.aim == ClusterAim::Replacement);
+        let Some(back) = back else { return };
+        // Now the others need it, before it has replaced what it wrote alone.
+        let newest = self.others(back).into_iter().max_by_key(|id| self.replicas[*id as usize - 1].leads());
+        for third in self.others(back).into_iter().filter(|id| Some(*id) != newest) {
+            self.isolate(third, Micros::millis(300));
+        }
+    }
+
+    fn part(&mut self, kind: &'static str, ways: Vec<(ReplicaId, ReplicaId)>, span: Micros) {
+        self.count(kind);
+        self.network.cut(ways);
+        self.scheduler.after(span, Event::Join);
+    }
+
+    /// A message leaves: what a world is built around may strike its sender.
+    pub(super) fn tempt(&mut self, message: &Message) {
+        let struck = match (self.plan.aim, &message.body) {
+            (ClusterAim::Elections, Body::VoteResponse { pre: false, granted: true, .. }) => {
+                self.rng.percent(40)
+            }
+            _ => false,
+        };
+        if struck && self.faulty() {
+            self.crash_soon(message.from, 2_000);
+        }
+    }
+
+    /// A replica begins to replace entries.
+    pub(super) fn tempt_replacing(&mut self, id: ReplicaId) {
+        self.count("replacement");
+        if self.plan.aim == ClusterAim::Replacement && self.faulty() && self.rng.percent(60) {
+            self.crash_soon(id, 20_000);
+        }
+    }
+
+    fn crash_soon(&mut self, id: ReplicaId, within: u64) {
+        let (after, life) = (Micros::new(self.rng.skewed(1..within)), self.replica(id).life);
+        self.scheduler.after(after, Event::Crash(id, life));
+    }
+
+    /// A process dies; with power or without. It is back after a while.
+    pub(super) fn crash(&mut self, id: ReplicaId, power: Option<bool>) {
+        let power = power.unwrap_or_else(|| self.rng.percent(60));
+        let mut luck = self.rng.split();
+        let replica = self.replica(id);
+        let Some(process) = replica.process.take() else { return };
+        replica.life += 1;
+        replica.paused = Micros::ZERO;
+        match power {
+            true => replica.disk.power_cut(&mut luck),
+            false => replica.disk.process_kill(&mut luck),
+        }
+        self.abandon(process);
+        self.note("world", format_args!("replica {id} is down, power cut: {power}"));
+        let down = Micros::millis(self.rng.skewed(1..1_500));
+        self.scheduler.after(down, Event::Start(id));
+    }
+}

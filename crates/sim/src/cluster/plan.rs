@@ -1,0 +1,198 @@
+//! What a seed decides before a run of a group begins. Each seed enables a random part of the faults.
+
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+use steadfast_consensus::{Limits, Timing};
+
+use crate::clock::Micros;
+use crate::disk::Latency;
+use crate::rng::Rng;
+
+/// The danger that the worlds of a run are built around.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClusterAim {
+    /// None in particular.
+    #[default]
+    Anything,
+    /// Whoever has just voted loses its power, and is back at once.
+    Elections,
+    /// A leader that is cut off goes on writing, and loses its power just when its entries are replaced.
+    Replacement,
+    /// A leader that is cut off is read from, while the others write.
+    Reads,
+}
+
+impl ClusterAim {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Anything, Self::Elections, Self::Replacement, Self::Reads];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Anything => "anything",
+            Self::Elections => "elections",
+            Self::Replacement => "replacement",
+            Self::Reads => "reads",
+        }
+    }
+
+    /// Kinds of faults that there are in any case.
+    fn kinds(self) -> &'static [FaultKind] {
+        match self {
+            Self::Anything => &[],
+            Self::Elections => &[FaultKind::Isolate, FaultKind::Transfer],
+            Self::Replacement => &[FaultKind::Isolate; 4],
+            Self::Reads => &[FaultKind::Isolate],
+        }
+    }
+}
+
+impl fmt::Display for ClusterAim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for ClusterAim {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|aim| aim.name() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("there is no such aim for a cluster; there are {names}")
+        })
+    }
+}
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FaultKind {
+    /// A process dies, or its machine loses its power.
+    Crash,
+    /// All machines lose their power.
+    PowerCut,
+    /// The leader, or another replica, is cut off.
+    Isolate,
+    /// The replicas fall into two parts.
+    Split,
+    /// A replica hears and is not heard, or the other way round.
+    OneWay,
+    /// A process stands still.
+    Pause,
+    /// A disk refuses a call.
+    DiskError,
+    /// A disk takes its time.
+    Stall,
+    /// Leadership is handed over.
+    Transfer,
+}
+
+impl FaultKind {
+    const ALL: [Self; 9] = [
+        Self::Crash,
+        Self::PowerCut,
+        Self::Isolate,
+        Self::Split,
+        Self::OneWay,
+        Self::Pause,
+        Self::DiskError,
+        Self::Stall,
+        Self::Transfer,
+    ];
+}
+
+/// The plan of a run.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) aim: ClusterAim,
+    pub(super) replicas: u64,
+    pub(super) disk: Latency,
+    /// Microseconds that a message is under way.
+    pub(super) delay: Range<u64>,
+    /// Messages that are lost or doubled, in percent.
+    pub(super) lost: u64,
+    pub(super) doubled: u64,
+    pub(super) timing: Timing,
+    pub(super) limits: Limits,
+    /// Bytes of a record.
+    pub(super) sizes: Range<u64>,
+    /// Microseconds between two proposals, and between two reads.
+    pub(super) propose_every: Range<u64>,
+    pub(super) read_every: Range<u64>,
+    pub(super) faults: Vec<FaultKind>,
+    /// Milliseconds between two of them.
+    pub(super) fault_every: Range<u64>,
+    /// When the faults end.
+    pub(super) healed_at: Micros,
+    /// Whether all machines lose their power then.
+    pub(super) last_power_cut: bool,
+}
+
+impl Plan {
+    pub(super) fn new(seed: u64, aim: ClusterAim) -> Self {
+        let mut rng = Rng::stream(seed, "cluster plan");
+        let mut faults: Vec<FaultKind> = FaultKind::ALL.into_iter().filter(|_| rng.percent(40)).collect();
+        faults.extend(aim.kinds());
+        let slower = *rng.pick(&[1, 1, 4]);
+        let Latency { read, cached_write, durable_write, per_kib, sync } = Latency::default();
+        let scale = |range: Range<u64>| range.start * slower..range.end * slower;
+        let disk = Latency {
+            read: scale(read),
+            cached_write,
+            durable_write: scale(durable_write),
+            per_kib,
+            sync: scale(sync),
+        };
+        let start = rng.within(8..20) as usize;
+        // Entries of one size lie where the ones lay that they replace.
+        let sizes = match rng.below(4) {
+            0 => 8..9,
+            1 => 8..2_000,
+            2 => 300..301,
+            _ => 8..40_000,
+        };
+        let often = rng.skewed(20_000..200_000);
+        Self {
+            aim,
+            // Of three, two decide: the one that replaces entries, and its leader.
+            replicas: if aim == ClusterAim::Replacement { 3 } else { *rng.pick(&[3, 3, 5]) },
+            disk,
+            delay: 20..rng.skewed(200..20_000),
+            lost: *rng.pick(&[0, 0, 1, 5, 20]),
+            doubled: *rng.pick(&[0, 0, 2, 10]),
+            timing: Timing { heartbeat: rng.within(1..4) as usize, election: start..2 * start + 4 },
+            limits: Limits {
+                cache: *rng.pick(&[0, 20_000, 1 << 20]),
+                message: *rng.pick(&[1, 4_000, 100_000]),
+                in_flight: rng.within(1..9) as usize,
+                fetch: *rng.pick(&[1, 10_000, 300_000]),
+                uncommitted: *rng.pick(&[200_000, 4 << 20]),
+            },
+            sizes,
+            propose_every: 1_000..often,
+            read_every: if aim == ClusterAim::Reads { 1_000..20_000 } else { 1_000..2 * often },
+            faults,
+            fault_every: 50..rng.skewed(300..3_000),
+            healed_at: Micros::millis(rng.within(3_000..8_000)),
+            last_power_cut: rng.one_in(3),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} replicas, elections after {:?} ticks, messages take {:?} us, {} % lost, {} % doubled",
+            self.replicas, self.timing.election, self.delay, self.lost, self.doubled
+        )?;
+        writeln!(
+            f,
+            "records of {:?} bytes, one every {:?} us; {:?}",
+            self.sizes, self.propose_every, self.limits
+        )?;
+        write!(f, "faults every {:?} ms until {}: {:?}", self.fault_every, self.healed_at, self.faults)?;
+        if self.last_power_cut { f.write_str(", then all lose their power") } else { Ok(()) }
+    }
+}

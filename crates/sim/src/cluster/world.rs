@@ -1,0 +1,473 @@
+//! The run of a group: faults for a while, then everything is healed, must converge and go on.
+
+use std::fmt;
+
+use bytes::Bytes;
+use steadfast_consensus::{Message, Output, ReplicaId, Role, Write, decode, encode};
+use steadfast_store::log::{Entry, Mark};
+use steadfast_types::{LogIndex, LogOffset};
+
+use super::checks::Checks;
+use super::network::Network;
+use super::plan::{ClusterAim, Plan};
+use super::replica::{GROUP, LAYOUT, Life, Process, Proposal, Replica, read_log};
+use crate::clock::Micros;
+use crate::disk::{Submitted, WindowId};
+use crate::rng::Rng;
+use crate::scheduler::Scheduler;
+use crate::trace::{Keep, Trace};
+use crate::watch::Gist;
+use crate::world::Figures;
+
+/// A tick of the groups.
+const TICK: Micros = Micros::millis(10);
+/// Once all is healed, everything must have converged by then.
+const PATIENCE: Micros = Micros::secs(20);
+/// Records that are sent after everything is healed.
+const LAST: u64 = 5;
+
+/// Something that will happen.
+pub(super) enum Event {
+    Start(ReplicaId),
+    Tick(ReplicaId, Life),
+    Deliver(ReplicaId, Bytes),
+    Wrote(ReplicaId, Life, WindowId, Box<Write>, Result<Mark, String>),
+    Fetched(ReplicaId, Life, WindowId, u64, Option<Vec<(Entry, LogOffset)>>),
+    Crash(ReplicaId, Life),
+    Propose,
+    Read,
+    Strike,
+    /// Partitions end.
+    Join,
+    Heal,
+    Watch,
+}
+
+/// See the module's page.
+pub(crate) struct World {
+    pub(super) plan: Plan,
+    pub(super) scheduler: Scheduler<Event>,
+    pub(super) replicas: Vec<Replica>,
+    pub(super) network: Network,
+    pub(super) rng: Rng,
+    pub(crate) trace: Trace,
+    checks: Checks,
+    pub(crate) figures: Figures,
+    last_number: u64,
+    /// Who was cut off last.
+    pub(super) isolated: Option<ReplicaId>,
+    healed: Option<Micros>,
+    /// Acknowledged before everything was healed.
+    acked_before: u64,
+    done: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, aim: ClusterAim, keep: Keep) -> Self {
+        let plan = Plan::new(seed, aim);
+        let mut scheduler = Scheduler::new(seed);
+        for id in 1..=plan.replicas {
+            scheduler.after(Micros::ZERO, Event::Start(id));
+        }
+        for first in [Event::Propose, Event::Read, Event::Watch] {
+            scheduler.after(Micros::millis(1), first);
+        }
+        scheduler.after(Micros::millis(500), Event::Strike);
+        scheduler.at(plan.healed_at, Event::Heal);
+        Self {
+            replicas: (1..=plan.replicas).map(|id| Replica::new(id, seed, &plan)).collect(),
+            network: Network::new(Rng::stream(seed, "network"), &plan),
+            rng: Rng::stream(seed, "cluster"),
+            trace: Trace::new(keep),
+            checks: Checks::default(),
+            figures: Figures::default(),
+            last_number: 0,
+            isolated: None,
+            healed: None,
+            acked_before: 0,
+            done: false,
+            scheduler,
+            plan,
+        }
+    }
+
+    pub(crate) fn plan(&self) -> String {
+        self.plan.to_string()
+    }
+
+    pub(crate) fn lasted(&self) -> Micros {
+        self.scheduler.now()
+    }
+
+    pub(crate) fn find(&mut self, gist: Gist, sentence: String) {
+        self.checks.find(gist, sentence);
+    }
+
+    pub(crate) fn findings(&self) -> &[crate::watch::Finding] {
+        &self.checks.findings
+    }
+
+    /// Runs to the end.
+    pub(crate) fn run(&mut self) {
+        while !self.done {
+            let Some((_, event)) = self.scheduler.pop() else { break };
+            self.event(event);
+        }
+        self.judge();
+        let replicas = &self.replicas;
+        replicas.iter().for_each(|replica| self.trace.digest(replica.disk.history()));
+        let books = &mut self.checks.books;
+        books.sent = self.last_number;
+        books.unknown = books.sent - books.acked - books.refused;
+        self.figures.books = self.checks.books;
+    }
+
+    pub(super) fn note(&mut self, part: &str, what: fmt::Arguments<'_>) {
+        self.trace.event(self.scheduler.now(), part, what);
+    }
+
+    pub(super) fn count(&mut self, kind: &'static str) {
+        *self.figures.faults.entry(kind).or_default() += 1;
+    }
+
+    pub(super) fn faulty(&self) -> bool {
+        self.healed.is_none()
+    }
+
+    pub(super) fn replica(&mut self, id: ReplicaId) -> &mut Replica {
+        &mut self.replicas[id as usize - 1]
+    }
+
+    fn event(&mut self, event: Event) {
+        if let Some(until) = self.held_up(&event) {
+            self.scheduler.at(until, event);
+            return;
+        }
+        match event {
+            Event::Start(id) => self.start(id),
+            Event::Tick(id, life) => {
+                if self.replica(id).life == life {
+                    self.scheduler.after(TICK, Event::Tick(id, life));
+                    self.with_process(id, |process| process.group.tick());
+                }
+            }
+            Event::Deliver(id, bytes) => {
+                let message = decode(GROUP, bytes).expect("what a replica sends is a message");
+                self.note("net", format_args!("{} -> {id}: {}", message.from, Brief(&message)));
+                self.with_process(id, |process| process.group.step(message));
+            }
+            Event::Wrote(id, life, window, write, result) => self.wrote(id, life, window, &write, result),
+            Event::Fetched(id, life, window, number, entries) => {
+                if self.replica(id).life == life {
+                    self.replica(id).disk.settle(window);
+                    self.with_process(id, |process| process.group.fetched(number, entries));
+                }
+            }
+            Event::Crash(id, life) => {
+                if self.replica(id).life == life && self.faulty() {
+                    self.count("aimed crash");
+                    self.crash(id, Some(true));
+                }
+            }
+            Event::Propose => self.client_proposes(),
+            Event::Read => self.client_reads(),
+            Event::Strike if self.faulty() => self.strike(),
+            Event::Join if self.faulty() => self.join(),
+            Event::Strike | Event::Join => {}
+            Event::Heal => self.heal(),
+            Event::Watch => self.watch(),
+        }
+    }
+
+    /// Until when the process that an event is for stands still.
+    fn held_up(&self, event: &Event) -> Option<Micros> {
+        let id = match event {
+            Event::Tick(id, _) | Event::Deliver(id, _) => *id,
+            Event::Wrote(id, ..) | Event::Fetched(id, ..) => *id,
+            _ => return None,
+        };
+        let paused = self.replicas[id as usize - 1].paused;
+        (paused > self.scheduler.now()).then_some(paused)
+    }
+
+    fn start(&mut self, id: ReplicaId) {
+        let (plan, seed) = (self.plan.clone(), self.rng.next_u64());
+        let replica = self.replica(id);
+        if replica.process.is_some() {
+            return;
+        }
+        replica.life += 1;
+        let (life, strikes) = (replica.life, replica.disk.strikes());
+        let found = replica.start(&plan, seed);
+        let Submitted { window, latency, .. } = replica.disk.take_window();
+        replica.disk.settle(window);
+        let broken = replica.disk.strikes() > strikes;
+        match found {
+            Ok(found) => {
+                self.figures.starts += 1;
+                let (term, entries) = (found.vote.term, found.entries.len());
+                self.note("world", format_args!("replica {id} starts in term {term} with {entries} entries"));
+                self.checks.started(id, &found);
+                self.scheduler.after(latency, Event::Tick(id, life));
+                self.work(id);
+            }
+            Err(cause) => {
+                self.note("world", format_args!("replica {id} does not start: {cause}"));
+                if !broken {
+                    self.done = true;
+                    self.checks.find(Gist::Start, format!("replica {id} does not start: {cause}"));
+                }
+                self.scheduler.after(Micros::millis(100), Event::Start(id));
+            }
+        }
+    }
+
+    /// Something for a process, and what follows from it.
+    pub(super) fn with_process(&mut self, id: ReplicaId, input: impl FnOnce(&mut Process)) {
+        if let Some(process) = &mut self.replica(id).process {
+            input(process);
+            self.work(id);
+        }
+    }
+
+    /// Carries out what a group wants until that is nothing.
+    fn work(&mut self, id: ReplicaId) {
+        loop {
+            let Some(process) = &mut self.replica(id).process else { return };
+            let output = process.group.drain();
+            let idle = output.write.is_none() && output.fetches.is_empty();
+            self.carry_out(id, output);
+            let Some(process) = &mut self.replica(id).process else { return };
+            let queued = process.queue.len();
+            // What is refused waits for what is under way, or for the end of this leadership.
+            let _ = process.propose();
+            if idle && process.queue.len() == queued {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, id: ReplicaId, output: Output) {
+        for committed in &output.committed {
+            let Some(process) = &mut self.replicas[id as usize - 1].process else { return };
+            self.checks.committed(id, process.applied, committed);
+            process.applied = committed.entry.index;
+            // What was proposed in another term is another entry.
+            if let Some((term, numbers)) = process.waiting.remove(&committed.entry.index)
+                && term == committed.entry.term
+            {
+                self.checks.acknowledged(self.plan.replicas, &committed.entry, &numbers);
+            }
+        }
+        for read in &output.reads {
+            let Some(process) = &mut self.replicas[id as usize - 1].process else { return };
+            if let Some(must_see) = process.reads.remove(&read.number) {
+                self.checks.read(id, must_see, read.index);
+            }
+        }
+        if let Some((term, role)) = output.role {
+            self.note("world", format_args!("replica {id} is {role:?} in term {term}"));
+            self.checks.role(id, term, role);
+            if role != Role::Leader
+                && let Some(process) = &mut self.replica(id).process
+            {
+                // Nobody knows what becomes of what it had proposed.
+                process.waiting.clear();
+                process.reads.clear();
+                let refused = process.queue.drain(..).count();
+                self.checks.books.refused += refused as u64;
+            }
+        }
+        for message in &output.messages {
+            self.send(message);
+        }
+        if let Some(write) = output.write {
+            self.write(id, write);
+        }
+        for fetch in output.fetches {
+            self.count("fetch");
+            let replica = self.replica(id);
+            let entries = fetch.perform(&replica.disk, LAYOUT).ok();
+            let (life, Submitted { window, latency, .. }) = (replica.life, replica.disk.take_window());
+            self.scheduler.after(latency, Event::Fetched(id, life, window, fetch.number, entries));
+        }
+        if let Some(halt) = output.halted {
+            self.checks.find(Gist::Replicas, format!("replica {id}: {halt}"));
+        }
+    }
+
+    fn send(&mut self, message: &Message) {
+        self.checks.said(message);
+        let bytes: Bytes = encode(GROUP, message).pieces().flatten().copied().collect::<Vec<u8>>().into();
+        for delay in self.network.arrivals(message.from, message.to) {
+            self.scheduler.after(delay, Event::Deliver(message.to, bytes.clone()));
+        }
+        self.tempt(message);
+    }
+
+    fn write(&mut self, id: ReplicaId, write: Write) {
+        let replica = &mut self.replicas[id as usize - 1];
+        let Some(process) = &mut replica.process else { return };
+        let result = process.write(&write);
+        let (life, Submitted { window, latency, .. }) = (replica.life, replica.disk.take_window());
+        let replaces = write.keep.is_some();
+        let event = Event::Wrote(id, life, window, Box::new(write), result);
+        self.scheduler.after(latency, event);
+        if replaces {
+            self.tempt_replacing(id);
+        }
+    }
+
+    fn wrote(
+        &mut self,
+        id: ReplicaId,
+        life: Life,
+        window: WindowId,
+        write: &Write,
+        result: Result<Mark, String>,
+    ) {
+        if self.replica(id).life != life {
+            return;
+        }
+        self.replica(id).disk.settle(window);
+        match result {
+            Ok(mark) => {
+                self.note("disk", format_args!("{id} wrote {}, log ends with {}", write.number, mark.index));
+                self.checks.wrote(id, write);
+                self.with_process(id, |process| process.group.persisted(write.number));
+            }
+            // Promise P3: it takes no part any more until it has read its log again.
+            Err(cause) => {
+                self.note("disk", format_args!("{id} failed to write: {cause}"));
+                self.count("poisoned");
+                self.crash(id, Some(false));
+            }
+        }
+    }
+
+    /// A process is gone, and with it whoever waited.
+    pub(super) fn abandon(&mut self, process: Process) {
+        self.checks.books.refused += process.queue.len() as u64;
+    }
+
+    /// Whoever believes to lead; there may be several.
+    fn some_leader(&mut self) -> Option<ReplicaId> {
+        let now = self.scheduler.now();
+        let leaders = self.replicas.iter().filter(|replica| replica.leads() && replica.paused <= now);
+        let leaders: Vec<ReplicaId> = leaders.map(|replica| replica.id).collect();
+        (!leaders.is_empty()).then(|| *self.rng.pick(&leaders))
+    }
+
+    fn client_proposes(&mut self) {
+        let sent_at_last = self.healed.is_some() && self.checks.books.acked >= self.acked_before + LAST;
+        if let Some(id) = self.some_leader().filter(|_| !sent_at_last) {
+            self.last_number += 1;
+            let (number, size) = (self.last_number, self.rng.within(self.plan.sizes.clone()) as usize);
+            self.with_process(id, |process| process.queue.push(Proposal { number, size }));
+        }
+        let delay = Micros::new(self.rng.skewed(self.plan.propose_every.clone()));
+        self.scheduler.after(delay, Event::Propose);
+    }
+
+    fn client_reads(&mut self) {
+        let must_see = self.checks.read_begins();
+        if let Some(id) = self.some_leader() {
+            self.with_process(id, |process| {
+                if let Ok(number) = process.group.read_index() {
+                    process.reads.insert(number, must_see);
+                }
+            });
+        }
+        let delay = Micros::new(self.rng.skewed(self.plan.read_every.clone()));
+        self.scheduler.after(delay, Event::Read);
+    }
+
+    fn heal(&mut self) {
+        self.note("world", format_args!("everything is healed"));
+        if self.plan.last_power_cut {
+            (1..=self.plan.replicas).for_each(|id| self.crash(id, Some(true)));
+        }
+        self.healed = Some(self.scheduler.now());
+        self.acked_before = self.checks.books.acked;
+        self.network.heal();
+        for replica in &mut self.replicas {
+            replica.paused = Micros::ZERO;
+            replica.disk.heal();
+        }
+    }
+
+    /// Whether all have everything and a new leader has committed something.
+    fn converged(&self) -> bool {
+        let applied: Vec<Option<(LogIndex, LogIndex, bool)>> = self
+            .replicas
+            .iter()
+            .map(|replica| replica.process.as_ref())
+            .map(|process| {
+                process.map(|p| (p.applied, p.group.commit(), p.waiting.is_empty() && p.queue.is_empty()))
+            })
+            .collect();
+        let Some(Some((first, ..))) = applied.first().copied() else { return false };
+        self.checks.books.acked >= self.acked_before + LAST
+            && applied.iter().all(|one| *one == Some((first, first, true)))
+            && self.replicas.iter().all(|replica| replica.disk.in_flight() == 0)
+    }
+
+    fn watch(&mut self) {
+        if let Some(healed) = self.healed {
+            self.done = self.converged();
+            if !self.done && self.scheduler.now() > healed + PATIENCE {
+                let state: Vec<String> = self.replicas.iter().map(described).collect();
+                let text = format!("{PATIENCE} after everything was healed: {}", state.join("; "));
+                self.checks.find(Gist::Stuck, text);
+                self.done = true;
+            }
+        }
+        self.scheduler.after(Micros::millis(50), Event::Watch);
+    }
+
+    fn judge(&mut self) {
+        if self.checks.findings.iter().any(|finding| finding.gist == Gist::Stuck) {
+            return;
+        }
+        let mut logs = Vec::new();
+        for replica in &self.replicas {
+            match read_log(&replica.disk, LogIndex::ZERO) {
+                Ok((_, _, entries)) => logs.push((replica.id, entries)),
+                Err(cause) => {
+                    let text = format!("the log of replica {} cannot be read: {cause}", replica.id);
+                    self.checks.find(Gist::Start, text);
+                }
+            }
+        }
+        self.checks.judge(&logs);
+    }
+}
+
+fn described(replica: &Replica) -> String {
+    let Some(process) = &replica.process else { return format!("replica {} is down", replica.id) };
+    let (role, term) = (process.group.role(), process.group.term());
+    format!(
+        "replica {} is {role:?} in term {term}, applied {} of {}, {} wait",
+        replica.id,
+        process.applied,
+        process.group.commit(),
+        process.waiting.len() + process.queue.len()
+    )
+}
+
+/// A message in a line.
+struct Brief<'a>(&'a Message);
+
+impl fmt::Display for Brief<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use steadfast_consensus::Body;
+        let term = self.0.term;
+        match &self.0.body {
+            Body::Append(append) => {
+                let (after, commit, count) = (append.previous.index, append.commit, append.entries.len());
+                write!(f, "term {term}, {count} entries after {after}, commit {commit}")
+            }
+            other => write!(f, "term {term}, {other:?}"),
+        }
+    }
+}
