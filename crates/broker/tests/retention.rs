@@ -241,6 +241,18 @@ fn a_full_disk_first_forgets_the_old_then_the_oldest_then_refuses() {
     assert_eq!(node.send("T", 0, "fits", "").code, response::SUCCESS, "service resumes");
 }
 
+/// On a full disk no message comes that would make a checkpoint due, and without one nothing may go.
+#[test]
+fn a_full_disk_is_emptied_though_no_snapshot_was_due() {
+    let options = small();
+    let mut node = open(Options { checkpoint_messages: 1 << 20, ..options });
+    send(&mut node, 0..45);
+    assert_eq!(bases(&node), [0, 1, 2, 3, 4]);
+    node.disk.set_space(Space { total: 100 * SEGMENT, free: 8 * SEGMENT });
+    wait(&mut node, 50_000);
+    assert_eq!(bases(&node), [4], "none of them is old yet");
+}
+
 /// A wall clock that is wrong removes nothing.
 #[test]
 fn a_clock_that_jumps_removes_nothing() {

@@ -61,6 +61,8 @@ pub(crate) struct Retaining {
     lean: bool,
     /// A decision did not hold when it was applied.
     withdrawn: bool,
+    /// A snapshot that covers the log up to here would let more of it go.
+    cover: LogOffset,
     /// Ticks before which it is not told again that space cannot be made.
     told_until: u64,
 }
@@ -71,9 +73,9 @@ impl Retaining {
         Self { dropped: leftover.into_iter().map(|base| (base, end)).collect(), ..Self::default() }
     }
 
-    /// Whether a checkpoint of the log after `covered` would let files be freed.
+    /// Whether a checkpoint of the log after `covered` would let segments go or files be freed.
     pub(crate) fn wants_checkpoint(&self, covered: LogOffset) -> bool {
-        self.dropped.iter().any(|(_, decided)| *decided > covered)
+        self.cover > covered || self.dropped.iter().any(|(_, decided)| *decided > covered)
     }
 }
 
@@ -113,13 +115,14 @@ impl Broker {
             segments: &segments,
         });
         let mut candidates = self.candidates(&segments);
+        let is_awaited = self.await_snapshot(demand, &segments, candidates.len());
         if demand.at_least == 0 {
             candidates.retain(|(_, newest)| *newest < demand.older_than);
         }
         if candidates.first().is_some_and(|(_, newest)| demand.wants(*newest, 0)) {
             self.ask_for_extents(demand, candidates, out);
-        } else if candidates.is_empty() && demand.at_least > 0 {
-            self.tell_pressed(now, demand, "the rest of the log is newer than the newest snapshot", out);
+        } else if candidates.is_empty() && demand.at_least > 0 && !is_awaited {
+            self.tell_pressed(now, demand, "the file that is being written always stays", out);
         }
     }
 
@@ -150,6 +153,19 @@ impl Broker {
         let queues = self.state.topics.iter().map(|topic| topic.queues.len()).sum::<usize>().max(1);
         let most = (EXTENTS / queues).clamp(1, CANDIDATES);
         segments.iter().copied().filter(|(base, _)| covered(*base)).take(most).collect()
+    }
+
+    /// Asks for a checkpoint if more segments have to go than the `before` that can: on a full disk nothing is written
+    /// that would make one due.
+    fn await_snapshot(&mut self, demand: Demand, segments: &[(LogOffset, Timestamp)], before: usize) -> bool {
+        let tail = self.layout.base_of(self.applied.end);
+        let covered = |base: LogOffset| base + self.layout.segment_size <= self.stretch.from;
+        let more = segments.iter().any(|(base, _)| !covered(*base) && *base < tail);
+        let is_awaited = more && demand.at_least > before;
+        if is_awaited {
+            self.retaining.cover = tail;
+        }
+        is_awaited
     }
 
     fn ask_for_extents(
