@@ -26,7 +26,8 @@ topic are shown, oldest first. Counts of all of them, by cause, are among the se
 
 Columns:
   #Cause     reset: an operator set it; out_of_range: it was outside of the queue; expired: retention removed messages \
-that were not processed; new_queue: the queue is new to the group; commit: a client committed less than before
+that were not processed; new_queue: the queue is new to the group; commit: a client committed less than before; hole: the \
+group passed a damaged message that an operator gave up
   #From      the position before, - if there was none
   #To        the position after
   #Skipped   messages that the group was not given

@@ -8,7 +8,7 @@ use steadfast_wire::header::ExtFields;
 use steadfast_wire::headers::{ResetOffset, UpdateConsumerOffset};
 
 use crate::client::Client;
-use crate::tool::World;
+use crate::tool::{World, steadfast};
 
 /// A server with a topic of three messages, and a member of the group `coupons` that processed one.
 pub(crate) fn world() -> (World, Client) {
@@ -105,6 +105,16 @@ fn jumps_of_a_group_are_shown() {
     assert_eq!(rows[2], ["SCANRECORD", "broker-a", "0", "reset", "3", "1", "0", "2"], "{text}");
     let json = world.admin("positionJumps", &["-g", "coupons", "--json"]).json();
     assert_eq!((&json["jumps"][0]["cause"], &json["jumps"][0]["to"]), (&"reset".into(), &3.into()), "{json}");
+}
+
+#[test]
+fn every_cause_of_a_jump_is_explained() {
+    let help = steadfast(&["admin", "positionJumps", "--help"]).ok();
+    // However its lines are broken.
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for cause in ["reset", "out_of_range", "expired", "new_queue", "commit", "hole"] {
+        assert!(help.contains(&format!("{cause}: ")), "{cause} in {help}");
+    }
 }
 
 #[test]
