@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use steadfast_cli::admin;
+use steadfast_cli::{admin, print};
 use steadfast_server::config::{self, File, Sources};
 use steadfast_server::repair::RepairCommand;
 
@@ -107,14 +107,13 @@ struct ServerArgs {
 impl ServerArgs {
     fn run(self) -> anyhow::Result<()> {
         match self.help_config {
-            Some(HelpFormat::Text) => print!("{}", config::help()),
-            Some(HelpFormat::Markdown) => print!("{}", config::markdown()),
+            Some(HelpFormat::Text) => print::result(&config::help()),
+            Some(HelpFormat::Markdown) => print::result(&config::markdown()),
             None => {
                 log_to_stderr(self.log, self.log_format);
-                steadfast_server::run(&self.sources()?)?;
+                steadfast_server::run(&self.sources()?)
             }
         }
-        Ok(())
     }
 
     fn sources(self) -> anyhow::Result<Sources> {
@@ -138,7 +137,9 @@ fn read(path: PathBuf) -> anyhow::Result<File> {
 }
 
 fn log_to_stderr(level: tracing::Level, format: LogFormat) {
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    // A line that cannot be written is lost: telling so on the same stream would panic, and end the server.
+    let log = tracing_subscriber::fmt().log_internal_errors(false);
+    let log = log.with_max_level(level).with_writer(std::io::stderr);
     match format {
         LogFormat::Human => log.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
@@ -176,7 +177,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("steadfast: {error:#}");
+            print::note(format_args!("steadfast: {error:#}"));
             ExitCode::FAILURE
         }
     }

@@ -11,7 +11,7 @@ use steadfast_wire::body::KVTable;
 use steadfast_wire::code::request;
 
 use super::cluster::{self, AskError, Broker, Cluster, MASTER, NO_BROKER, Request};
-use super::output::Out;
+use super::output::{self, Out};
 use super::place::{Place, boolean};
 use super::time;
 
@@ -226,7 +226,7 @@ impl List {
             out.show(&listed)?;
             let Some(seconds) = self.interval else { return all_answered(&failures) };
             for failure in failures {
-                eprintln!("steadfast: {failure}");
+                output::warn(failure);
             }
             tokio::time::sleep(Duration::from_secs(seconds)).await;
         }

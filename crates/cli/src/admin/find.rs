@@ -333,7 +333,7 @@ fn save_body(message: &Message, name: &str, out: Out) -> Option<PathBuf> {
     if out.json {
         return None;
     }
-    message.save_body(name).inspect_err(|error| eprintln!("steadfast: {error:#}")).ok()
+    message.save_body(name).inspect_err(|error| output::warn(format_args!("{error:#}"))).ok()
 }
 
 /// Shows a message with both of its ids, and its body where an encoding is given.
@@ -354,7 +354,7 @@ async fn show(cluster: &Cluster, messages: Vec<(Broker, Message, Shape)>, out: O
     let mut details = Vec::new();
     for (broker, message, shape) in messages {
         let consumers = track::of(cluster, &broker, &message).await.unwrap_or_else(|error| {
-            eprintln!("steadfast: who consumed the message is not known: {error}");
+            output::warn(format_args!("who consumed the message is not known: {error}"));
             Vec::new()
         });
         details.push(Detail { message, consumers, shape });

@@ -45,6 +45,7 @@ use self::absence::NotFound;
 use self::cluster::Cluster;
 use self::output::Out;
 pub use self::style::accept_rocketmq_style;
+use crate::print;
 
 const NAMESRV: &str = "127.0.0.1:9876";
 
@@ -157,7 +158,7 @@ pub fn run(args: AdminArgs, root: clap::Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(args.command.run(&cluster, out, root));
     match result {
-        Err(error) if output::is_reader_gone(&error) => Ok(()),
+        Err(error) if print::is_reader_gone(&error) => Ok(()),
         Err(error) => {
             if out.json
                 && let Some(not_found) = error.downcast_ref::<NotFound>()

@@ -2,9 +2,10 @@
 //! Both come from one value, which has a `Display` and a `Serialize`.
 
 use std::fmt::Display;
-use std::io::{self, Write};
 
 use serde::Serialize;
+
+use crate::print;
 
 /// Standard output in one of the two forms.
 #[derive(Debug, Clone, Copy)]
@@ -25,20 +26,13 @@ impl Out {
 
     /// Prints a text as it is.
     pub(super) fn text(self, text: &str) -> anyhow::Result<()> {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        Ok(stdout.flush()?)
+        print::text(text)
     }
 }
 
-/// Says on standard error what an option does not do here.
-pub(super) fn warn(text: &str) {
-    eprintln!("steadfast: {text}");
-}
-
-/// Whether a command failed because nobody reads its output any more, which is no failure (`... | head`).
-pub(super) fn is_reader_gone(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+/// Says on standard error what was not done.
+pub(super) fn warn(text: impl Display) {
+    print::note(format_args!("steadfast: {text}"));
 }
 
 /// A list with a place for what RocketMQ prints when there is nothing: Java's `null`.

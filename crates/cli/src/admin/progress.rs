@@ -283,7 +283,7 @@ async fn clients(
                 let address = id.split('@').next().unwrap_or(id);
                 clients.extend(info.mq_table.0.into_keys().map(|queue| (queue, address.to_owned())));
             }
-            Err(error) => output::warn(&format!("which queues {id} has is not known: {error}")),
+            Err(error) => output::warn(format_args!("which queues {id} has is not known: {error}")),
         }
     }
     Ok(clients)

@@ -289,7 +289,7 @@ impl Delete {
         if !is_known {
             // The command succeeds all the same, as RocketMQ's does: the topic is not there.
             let (topic, cluster) = (&self.topic, &self.cluster);
-            output::warn(&format!(
+            output::warn(format_args!(
                 "no broker of cluster {cluster} had a topic {topic}: nothing was deleted; topicList lists the topics"
             ));
         }

@@ -11,6 +11,7 @@ use anyhow::{Context, ensure};
 
 use self::goal::Goal;
 use super::report::Report;
+use crate::print;
 
 /// Something that can be compared.
 struct Metric {
@@ -56,8 +57,7 @@ pub(super) fn run(files: &[PathBuf], goals: &[String]) -> anyhow::Result<()> {
             METRICS.map(|m| m.name).join(", ")
         );
     }
-    print!("{}", table(&scenarios, &goals));
-    Ok(())
+    print::result(&table(&scenarios, &goals))
 }
 
 fn read(file: &Path, scenarios: &mut Vec<Scenario>) -> anyhow::Result<()> {

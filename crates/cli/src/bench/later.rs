@@ -23,6 +23,7 @@ use super::report::{self, Delivery, Latency, Report};
 use super::stats::Latencies;
 use super::target::{Range, Target, response_name};
 use super::template::GROUP;
+use crate::print;
 
 /// Delay level of all messages, and its time by default.
 const LEVEL: i32 = 1;
@@ -51,7 +52,7 @@ async fn measure(args: &BenchArgs) -> anyhow::Result<()> {
     let (read_from, sent_back) = match args.mode {
         Mode::Delay => (target, None),
         _ => {
-            eprintln!("sending {} messages, which will then be sent back", load.messages);
+            print::note(format_args!("sending {} messages, which will then be sent back", load.messages));
             let stored = load.drive(args, &Step::Send).await?;
             (target.of_topic(&topic::retry_topic(GROUP), 1), Some(Step::SendBack(stored.places)))
         }
@@ -62,7 +63,7 @@ async fn measure(args: &BenchArgs) -> anyhow::Result<()> {
         false => vec![Range { broker: 0, queue: 0, from: 0, to: None }],
     };
     let taken = load.drive(args, &sent_back.unwrap_or(Step::Send)).await?;
-    eprintln!("waiting for {} messages", load.messages);
+    print::note(format_args!("waiting for {} messages", load.messages));
     let seen = load.collect(&read_from, &tails).await?;
     let mut report = Report::of_reading(
         args,

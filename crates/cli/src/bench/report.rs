@@ -11,6 +11,7 @@ use super::lane::Progress;
 use super::load::Outcome;
 use super::process::{Meter, Usage};
 use super::stats::Latencies;
+use crate::print;
 
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -214,12 +215,8 @@ impl Report {
 
 /// Prints the result on stdout.
 pub(super) fn print(report: &Report, json: bool) -> anyhow::Result<()> {
-    if json {
-        println!("{}", serde_json::to_string(report)?);
-    } else {
-        println!("{report}");
-    }
-    Ok(())
+    let text = if json { serde_json::to_string(report)? } else { report.to_string() };
+    print::result(&(text + "\n"))
 }
 
 impl fmt::Display for Report {
@@ -293,7 +290,8 @@ impl ProgressLine {
         let memory = meter.and_then(|meter| meter.sample());
         let memory = memory.map_or(String::new(), |m| format!(", server {:.0} MiB", m.resident as f64 / MIB));
         let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
-        eprintln!("{:4.0} s  {phase}: {rate:.0} msg/s{failed}{memory}", (now - self.start).as_secs_f64());
+        let elapsed = (now - self.start).as_secs_f64();
+        print::note(format_args!("{elapsed:4.0} s  {phase}: {rate:.0} msg/s{failed}{memory}"));
         (self.last, self.acked) = (now, acked);
     }
 }

@@ -12,6 +12,7 @@ use super::report::{self, Latency, Report};
 use super::stats::Stats;
 use super::target::Target;
 use super::verify::{self, Verified};
+use crate::print;
 
 /// Runs the mode.
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
@@ -29,7 +30,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let delivery = followers.map(Followers::finish).transpose()?;
     let outcome = outcome?;
     report_errors(&outcome.stats);
-    eprintln!("reading back {} acknowledged messages", messages(&outcome.stats));
+    print::note(format_args!("reading back {} acknowledged messages", messages(&outcome.stats)));
     let verified = runtime.block_on(verify::run(&target, &tails, content, &outcome.stats))?;
     judge(&outcome.stats, &verified)?;
     let mut report = Report::new(args, &outcome);
@@ -46,7 +47,7 @@ fn messages(stats: &Stats) -> u64 {
 
 fn report_errors(stats: &Stats) {
     for (what, messages) in &stats.errors {
-        eprintln!("{messages} messages failed: {what}");
+        print::note(format_args!("{messages} messages failed: {what}"));
     }
 }
 

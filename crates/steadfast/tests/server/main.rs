@@ -16,3 +16,4 @@ mod retention;
 mod roles;
 mod settings;
 mod start;
+mod streams;

@@ -109,10 +109,21 @@ impl Server {
         Server::spawn(command)
     }
 
-    pub(crate) fn spawn(mut command: Command) -> Server {
+    pub(crate) fn spawn(command: Command) -> Server {
         let dir = tempfile::tempdir().expect("a directory");
         let stderr = dir.path().join("stderr");
-        command.stderr(std::fs::File::create(&stderr).expect("a file"));
+        let file = std::fs::File::create(&stderr).expect("a file");
+        Server::start_in(dir, stderr, command, file.into())
+    }
+
+    /// Starts a server whose log goes elsewhere; [`Server::log`] knows nothing of it.
+    pub(crate) fn spawn_logging_to(command: Command, log: Stdio) -> Server {
+        let dir = tempfile::tempdir().expect("a directory");
+        Server::start_in(dir, PathBuf::from("/dev/null"), command, log)
+    }
+
+    fn start_in(dir: tempfile::TempDir, stderr: PathBuf, mut command: Command, log: Stdio) -> Server {
+        command.stderr(log);
         let begun = Instant::now();
         let mut child = command.spawn().expect("the binary starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
