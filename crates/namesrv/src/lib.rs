@@ -13,7 +13,9 @@ use bytes::Bytes;
 use steadfast_wire::code::{request, response};
 use steadfast_wire::header::Header;
 
-pub use route_table::{ConnId, DEFAULT_LIFETIME_MS, Gone, Registration, Rejected, RouteTable, Source};
+pub use route_table::{
+    ConnId, DEFAULT_LIFETIME_MS, Displaced, Gone, Registration, Rejected, RouteTable, Source,
+};
 pub use settings::{Keeper, Settings};
 
 /// Namespace of the settings that give a topic a fixed order of queues (RocketMQ's `NamesrvUtil`).

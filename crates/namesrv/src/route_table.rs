@@ -122,6 +122,28 @@ pub struct Gone {
     pub addr: String,
 }
 
+/// A replica took the name and id of another one that was not gone: it moved, or two servers share a name by mistake
+/// and take the routes from each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Displaced {
+    /// The one that is known no more.
+    pub gone: Gone,
+    /// Address of the one that is known now.
+    pub by: String,
+}
+
+impl fmt::Display for Displaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { gone: Gone { broker_name, broker_id, addr }, by } = self;
+        write!(
+            f,
+            "broker {broker_name} id {broker_id} is at {by} now, and was at {addr}: no route names {addr} any more. If both \
+             servers run, clients lose the topics of one of them: give them different names (brokerName; the default is \
+             the host's name)"
+        )
+    }
+}
+
 impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "broker {} id {} at {}", self.broker_name, self.broker_id, self.addr)
@@ -150,6 +172,7 @@ struct Broker {
 #[derive(Debug, Default)]
 pub struct RouteTable {
     brokers: BTreeMap<String, Broker>,
+    displaced: Option<Displaced>,
 }
 
 impl RouteTable {
@@ -157,8 +180,9 @@ impl RouteTable {
     pub fn register(&mut self, now: u64, registration: Registration) -> Result<(), Rejected> {
         let Registration { broker_name, broker_id, addr, version, source, .. } = &registration;
         let known = self.brokers.get(broker_name);
-        if let Some(holder) = known.and_then(|broker| broker.replicas.get(broker_id))
-            && holder.addr != *addr
+        let holder = known.and_then(|broker| broker.replicas.get(broker_id));
+        let holder = holder.filter(|holder| holder.addr != *addr);
+        if let Some(holder) = holder
             && holder.version.state_version > version.state_version
         {
             return Err(Rejected::Outdated {
@@ -169,6 +193,10 @@ impl RouteTable {
                 offered: version.state_version,
             });
         }
+        let displaced = holder.map(|holder| Displaced {
+            gone: Gone { broker_name: broker_name.clone(), broker_id: *broker_id, addr: holder.addr.clone() },
+            by: addr.clone(),
+        });
         let is_new =
             !known.is_some_and(|broker| broker.replicas.values().any(|replica| replica.addr == *addr));
         let complete = *source == Source::Local;
@@ -179,8 +207,14 @@ impl RouteTable {
         if !complete {
             self.check_room(&registration, is_new)?;
         }
+        self.displaced = displaced;
         self.brokers.entry(broker_name.clone()).or_default().take(now, registration, complete);
         Ok(())
+    }
+
+    /// The replica whose place the last registration took, if it was another one's; told once.
+    pub fn take_displaced(&mut self) -> Option<Displaced> {
+        self.displaced.take()
     }
 
     /// Anybody may register, so what is known stays bounded.

@@ -241,6 +241,27 @@ fn a_local_broker_is_complete_and_never_expires() {
     assert!(matches!(server.register(0, older), Err(Rejected::Outdated { held: 3, offered: 2, .. })));
 }
 
+/// Two servers of one name take the routes from each other: every change is told, once, and whoever registers again
+/// after the other one left has its topics back.
+#[test]
+fn a_replica_that_takes_the_place_of_another_one_is_told() {
+    let mut server = Namesrv::new();
+    server.register(0, local(&["a"])).unwrap();
+    server.register(0, local(&["a"])).unwrap();
+    assert_eq!(server.routes.take_displaced(), None, "it is the same one");
+    register(&mut server, 0, 9, &[], &body(&["b", "c"], 3));
+    let told = server.routes.take_displaced().unwrap();
+    assert_eq!((&*told.gone.addr, &*told.by), ("127.0.0.1:10911", "10.0.0.1:10911"));
+    assert!(told.to_string().contains("give them different names"), "{told}");
+    register(&mut server, 0, 9, &[], &body(&["b", "c"], 3));
+    assert_eq!(server.routes.take_displaced(), None, "told once");
+    server.disconnected(9);
+    assert!(route(&mut server, "a").is_none());
+    server.register(0, local(&["a"])).unwrap();
+    assert!(route(&mut server, "a").is_some() && route(&mut server, "b").is_none());
+    assert_eq!(server.routes.take_displaced(), None, "the other one was gone");
+}
+
 #[test]
 fn unregistered_and_deleted() {
     let mut server = Namesrv::new();

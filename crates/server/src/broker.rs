@@ -133,9 +133,7 @@ impl Broker {
         let telemetry = Arc::new(Telemetry::new());
         let registered = registrar.registered();
         let (tell, milestone) = milestones();
-        for addr in &config.namesrv_addr.0 {
-            registrar.register_with(addr.clone(), config.register_period.into());
-        }
+        registrar.keep_registered(&config.namesrv_addr.0, config.register_period.into());
         let writer_jobs = Arc::new(Inbox::default());
         let checkpoint_jobs = Arc::new(Inbox::default());
         let readers = Readers::start(&reader, &core).context("starting the readers failed")?;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use steadfast_namesrv::{Gone, Namesrv};
+use steadfast_namesrv::{Gone, Namesrv, Registration, Rejected};
 use steadfast_net::{ConnId, Connection, Handler};
 use steadfast_wire::frame::{self, Frame};
 use steadfast_wire::header::{Header, HeaderError};
@@ -33,12 +33,19 @@ impl SharedNamesrv {
         Ok(SharedNamesrv { state: Arc::new(Mutex::new(state)), clock })
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Namesrv> {
+    fn lock(&self) -> MutexGuard<'_, Namesrv> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn ticks(&self) -> u64 {
-        self.clock.ticks()
+    /// Registers the broker in this process, if it has something to say yet. `latest` is asked while nobody else can
+    /// register, so that of two calls the later one does not bring back what the other one replaced.
+    pub(crate) fn register(&self, latest: impl FnOnce() -> Option<Registration>) -> Result<(), Rejected> {
+        let mut state = self.lock();
+        if let Some(registration) = latest() {
+            state.register(self.clock.ticks(), registration)?;
+        }
+        warn_of(state);
+        Ok(())
     }
 
     /// Looks for silent brokers in this interval and forgets them, for ever.
@@ -46,7 +53,7 @@ impl SharedNamesrv {
         let mut ticks = tokio::time::interval(every);
         loop {
             ticks.tick().await;
-            let gone = self.lock().expire(self.ticks());
+            let gone = self.lock().expire(self.clock.ticks());
             report(&gone, "was silent for too long");
         }
     }
@@ -56,7 +63,9 @@ impl SharedNamesrv {
         if header.is_response() {
             return Ok(());
         }
-        let answer = self.lock().handle(self.ticks(), conn.id(), &header, &frame.body);
+        let mut state = self.lock();
+        let answer = state.handle(self.clock.ticks(), conn.id(), &header, &frame.body);
+        warn_of(state);
         if !header.is_oneway() {
             conn.queue(|out| {
                 frame::encode(frame.serialize, &answer.header, answer.body.len(), out);
@@ -82,6 +91,15 @@ impl Handler for SharedNamesrv {
     fn closed(&self, conn: ConnId) {
         let gone = self.lock().disconnected(conn);
         report(&gone, "disconnected");
+    }
+}
+
+/// Warns of a replica that lost its place in this step.
+fn warn_of(mut state: MutexGuard<'_, Namesrv>) {
+    let displaced = state.routes.take_displaced();
+    drop(state);
+    if let Some(displaced) = displaced {
+        tracing::warn!("{displaced}");
     }
 }
 

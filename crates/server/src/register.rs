@@ -1,5 +1,5 @@
-//! Tells name servers which topics the broker has: the one in this process directly, others over the network,
-//! when something changed and every 30 s.
+//! Tells name servers which topics the broker has, when something changed and every 30 s: the one in this process
+//! directly, others over the network.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -29,6 +29,9 @@ const RETRY: Duration = Duration::from_secs(3);
 /// alone for a part of something they missed, so there must be a second one.
 const SELF_TEST: &str = "SELF_TEST_TOPIC";
 
+/// All of the broker's topics, as last announced; None before the first time.
+type Latest = Option<Arc<Registration>>;
+
 /// Who registers.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
@@ -43,7 +46,7 @@ pub(crate) struct Identity {
 pub(crate) struct Registrar {
     identity: Identity,
     local: Option<SharedNamesrv>,
-    remote: watch::Sender<Option<Arc<Registration>>>,
+    latest: watch::Sender<Latest>,
     clock: Clock,
     changes: i64,
     locally_known: bool,
@@ -71,8 +74,8 @@ impl Registered {
 
 impl Registrar {
     pub(crate) fn new(identity: Identity, local: Option<SharedNamesrv>, clock: Clock) -> Self {
-        let (remote, registered) = (watch::Sender::default(), Registered::default());
-        Registrar { identity, local, remote, clock, changes: 0, locally_known: false, registered }
+        let (latest, registered) = (watch::Sender::default(), Registered::default());
+        Registrar { identity, local, latest, clock, changes: 0, locally_known: false, registered }
     }
 
     /// How many name servers know the broker, now and later.
@@ -80,22 +83,28 @@ impl Registrar {
         self.registered.clone()
     }
 
-    /// Registers with the name server at `addr` from now on, on the current runtime.
-    pub(crate) fn register_with(&self, addr: String, period: Duration) {
-        tokio::spawn(keep_registered(addr, period, self.remote.subscribe(), self.registered()));
+    /// Registers with the name server in this process and those at `addrs` from now on, on the current runtime.
+    pub(crate) fn keep_registered(&self, addrs: &[String], period: Duration) {
+        if let Some(namesrv) = &self.local {
+            tokio::spawn(keep_registered_here(namesrv.clone(), period, self.latest.subscribe()));
+        }
+        for addr in addrs {
+            let latest = self.latest.subscribe();
+            tokio::spawn(keep_registered_at(addr.clone(), period, latest, self.registered()));
+        }
     }
 
     /// The broker's topics, all of them.
     pub(crate) fn announce(&mut self, topics: Vec<TopicConfig>) {
         self.changes += 1;
         let registration = self.registration(topics);
+        self.latest.send_replace(Some(Arc::new(registration)));
         if let Some(namesrv) = &self.local {
-            match namesrv.lock().register(namesrv.ticks(), registration.clone()) {
-                Ok(_) => self.registered.change(std::mem::replace(&mut self.locally_known, true), true),
+            match namesrv.register(|| self.latest.borrow().as_deref().cloned()) {
+                Ok(()) => self.registered.change(std::mem::replace(&mut self.locally_known, true), true),
                 Err(rejected) => tracing::error!("registration refused: {rejected}"),
             }
         }
-        self.remote.send_replace(Some(Arc::new(registration)));
     }
 
     fn registration(&self, topics: Vec<TopicConfig>) -> Registration {
@@ -132,11 +141,23 @@ fn to_wire(topic: &TopicConfig) -> body::TopicConfig {
     }
 }
 
+/// Registers with the name server in this process for ever. Changes are announced as they come; this is for the routes
+/// that another broker of the same name took, with which they would be gone as well.
+async fn keep_registered_here(namesrv: SharedNamesrv, period: Duration, latest: watch::Receiver<Latest>) {
+    let mut ticks = tokio::time::interval(period);
+    while latest.has_changed().is_ok() {
+        ticks.tick().await;
+        if let Err(rejected) = namesrv.register(|| latest.borrow().as_deref().cloned()) {
+            tracing::error!("registration refused: {rejected}");
+        }
+    }
+}
+
 /// Registers with one name server for ever. A closed connection tells it that the broker is gone.
-async fn keep_registered(
+async fn keep_registered_at(
     addr: String,
     period: Duration,
-    mut latest: watch::Receiver<Option<Arc<Registration>>>,
+    mut latest: watch::Receiver<Latest>,
     registered: Registered,
 ) {
     let mut client = None;

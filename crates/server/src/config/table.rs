@@ -88,7 +88,7 @@ settings! {
         "brokerIP1" => broker_ip: Option<IpAddr> = None;
         /// Further name servers to register with. Empty: the environment variable NAMESRV_ADDR.
         "namesrvAddr" => namesrv_addr: NameServers = NameServers::default();
-        /// Milliseconds between two registrations with the name servers of namesrvAddr.
+        /// Milliseconds between two registrations with the name servers, the one in this process and those of namesrvAddr.
         "registerNameServerPeriod" => register_period: Millis [1_000..=60_000] = Millis(30_000);
         /// Milliseconds between two looks of the name server for brokers that are silent.
         "scanNotActiveBrokerInterval" => scan_interval: Millis [1..] = Millis(5_000);

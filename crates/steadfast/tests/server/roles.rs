@@ -65,6 +65,28 @@ fn a_broker_registers_with_every_name_server_and_outlives_the_loss_of_one() {
     assert_eq!(log.matches(&format!("registered with name server {addr}")).count(), 2, "{log}");
 }
 
+/// Two brokers of one name: the second takes the first one's routes, even at the name server in the first one's own
+/// process. They come back, and the log tells why they went.
+#[test]
+fn a_broker_takes_its_routes_back_from_another_one_of_its_name() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let first = Server::start(dirs[0].path(), &["registerNameServerPeriod=1000"]);
+    assert_eq!(Client::connect(first.broker()).send("of-the-first", b"x").code(), 0);
+    let mut client = Client::connect(first.namesrv());
+    let mut master = |topic| {
+        let route = client.route(topic)?;
+        Some(route.broker_datas[0].broker_addrs[&0].clone())
+    };
+    assert_eq!(master("of-the-first"), Some(first.broker().to_string()));
+    let registry = format!("namesrvAddr={}", first.namesrv());
+    let second = Server::start(dirs[1].path(), &["role=broker", &registry, "registerNameServerPeriod=60000"]);
+    let (old, new) = (first.broker(), second.broker());
+    let told = format!("broker broker-a id 0 is at {new} now, and was at {old}");
+    until("the second one is known, and that is told", || first.log().contains(&told));
+    second.kill();
+    until("the first one is back", || master("of-the-first") == Some(old.to_string()));
+}
+
 #[test]
 fn settings_of_a_name_server_survive_a_kill() {
     let dir = tempfile::tempdir().unwrap();
