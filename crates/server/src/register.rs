@@ -25,9 +25,11 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// Pause after a failure, so that a name server that comes back soon has the routes.
 const RETRY: Duration = Duration::from_secs(3);
 
-/// RocketMQ's topic for self-tests, which every broker has. Name servers take a first registration with one topic
-/// alone for a part of something they missed, so there must be a second one.
+/// RocketMQ's topic for self-tests, which every broker has.
 const SELF_TEST: &str = "SELF_TEST_TOPIC";
+/// Another topic that every broker of RocketMQ has. Name servers take a first registration with one topic alone for a
+/// part of something they missed, so a broker without topics names this one as well.
+const OFFSET_MOVED: &str = "OFFSET_MOVED_EVENT";
 
 /// All of the broker's topics, as last announced; None before the first time.
 type Latest = Option<Arc<Registration>>;
@@ -109,8 +111,9 @@ impl Registrar {
 
     fn registration(&self, topics: Vec<TopicConfig>) -> Registration {
         let Identity { cluster, broker_name, broker_id, advertised } = &self.identity;
-        let self_test = TopicConfig { perm: 0, ..TopicConfig::new(SELF_TEST, 1, 1) };
-        let all = topics.into_iter().chain([self_test]);
+        let second = topics.is_empty().then_some(OFFSET_MOVED);
+        let closed = |name| TopicConfig { perm: 0, ..TopicConfig::new(name, 1, 1) };
+        let all = topics.into_iter().chain([SELF_TEST].into_iter().chain(second).map(closed));
         let topics: BTreeMap<_, _> = all.map(|topic| (topic.name.to_string(), to_wire(&topic))).collect();
         let ha_addr = SocketAddr::new(advertised.ip(), advertised.port().wrapping_add(1));
         let timestamp = self.clock.wall().get() as i64;

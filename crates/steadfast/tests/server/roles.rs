@@ -87,6 +87,21 @@ fn a_broker_takes_its_routes_back_from_another_one_of_its_name() {
     until("the first one is back", || master("of-the-first") == Some(old.to_string()));
 }
 
+/// A name server takes a registration of one topic for a part of what it missed.
+#[test]
+fn a_broker_without_topics_registers_at_once() {
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let namesrv = Server::start(dirs[0].path(), &["role=namesrv"]);
+    let registry = format!("namesrvAddr={}", namesrv.namesrv());
+    let broker = Server::start(dirs[1].path(), &["role=broker", &registry, "autoCreateTopicEnable=false"]);
+    let mut log = String::new();
+    until("the name server answered", || {
+        log = broker.log();
+        log.contains("name server")
+    });
+    assert!(log.contains("registered with name server") && !log.contains("refused"), "{log}");
+}
+
 #[test]
 fn settings_of_a_name_server_survive_a_kill() {
     let dir = tempfile::tempdir().unwrap();
