@@ -305,9 +305,10 @@ pub(super) const GROUPS: &[Group] = &[
                maxReconnectIntervalTimeSeconds scanAvailableNameSrv serverAsyncSemaphoreValue \
                serverCallbackExecutorThreads serverNettyWorkerGroupEnable serverOnewaySemaphoreValue \
                serverPooledByteBufAllocatorEnable serverSelectorThreads serverSocketBacklog serverSocketRcvBufSize \
-               serverSocketSndBufSize socksProxyConfig useEpollNativeSelector useTLS writeBufferHighWaterMark \
+               serverSocketSndBufSize socksProxyConfig useEpollNativeSelector writeBufferHighWaterMark \
                writeBufferLowWaterMark",
     },
+    Group { reason: "TLS is not there yet: connections are not encrypted", keys: "useTLS" },
     Group {
         reason: "there is nothing to hide from tools: every setting can be read, and no path can be changed",
         keys: "configBlackList",
