@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use steadfast_net::client::Client;
 use steadfast_types::topic;
 use steadfast_wire::code::request::GET_BROKER_CONFIG;
@@ -20,9 +20,14 @@ const ELSEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2
 const NAMELESS: &str = "DEFAULT_BROKER";
 
 /// The address that clients are told to reach the broker at.
-pub(crate) fn ip(config: &Config) -> IpAddr {
-    match (config.broker_ip, config.bind_address) {
-        (Some(ip), _) => ip,
+///
+/// # Errors
+/// `brokerIP1` is the name of a host that is not found.
+pub(crate) fn ip(config: &Config) -> anyhow::Result<IpAddr> {
+    Ok(match (&config.broker_ip, config.bind_address) {
+        (Some(host), _) => host.resolve().context(
+            "brokerIP1 cannot be told to clients; set it to an address, or to a host name that this machine finds",
+        )?,
         (None, ip) if !ip.is_unspecified() => ip,
         (None, _) => {
             let namesrv = config.namesrv_addr.0.iter();
@@ -30,7 +35,7 @@ pub(crate) fn ip(config: &Config) -> IpAddr {
             let told = namesrv.chain([ELSEWHERE]).filter_map(source_towards);
             told.into_iter().find(|ip| !ip.is_loopback()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
         }
-    }
+    })
 }
 
 /// The address of this machine from which another is reached. Nothing is sent.
@@ -82,10 +87,11 @@ fn name_of_host(host: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Host;
 
     fn advertised(bind: &str, broker_ip: Option<&str>) -> IpAddr {
-        let broker_ip = broker_ip.map(|ip| ip.parse().unwrap());
-        ip(&Config { bind_address: bind.parse().unwrap(), broker_ip, ..Config::default() })
+        let broker_ip = broker_ip.map(|ip| Host::Ip(ip.parse().unwrap()));
+        ip(&Config { bind_address: bind.parse().unwrap(), broker_ip, ..Config::default() }).unwrap()
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Broker {
         clock: Clock,
     ) -> anyhow::Result<Self> {
         let listening = sockets.main.local_addr()?;
-        let advertised = SocketAddr::new(advertise::ip(config), listening.port());
+        let advertised = SocketAddr::new(advertise::ip(config)?, listening.port());
         let dir = data_dir(&config.data)?;
         let lock = Lock::take(&dir).map_err(explain::data)?;
         let (settings, config) = Settings::open(sources, &dir)?;

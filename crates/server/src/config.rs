@@ -2,6 +2,7 @@
 //! besides.
 
 mod changes;
+mod host;
 mod known;
 mod limit;
 mod properties;
@@ -15,6 +16,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub use self::changes::{Change, Unchangeable, read_changes};
+pub use self::host::Host;
 use self::known::Known;
 pub use self::properties::escape;
 pub use self::render::{help, markdown};
@@ -180,7 +182,7 @@ mod tests {
         assert_eq!(config.segment_size, Bytes(64 << 20));
         assert_eq!(config.namesrv_addr.0, ["a:1", "b:2"]);
         assert_eq!(config.flush, FlushDiskType::AsyncFlush);
-        assert_eq!(config.broker_ip, Some(IpAddr::from([10, 0, 0, 1])));
+        assert_eq!(config.broker_ip, Some(Host::Ip(IpAddr::from([10, 0, 0, 1]))));
     }
 
     #[test]
@@ -355,6 +357,7 @@ mod tests {
             (&["mappedFileSizeCommitLog=1025GiB"], "must be 16MiB to 1024GiB, a multiple of 4KiB"),
             (&["brokerName=a b"], "brokerName is refused: the name has the character"),
             (&["brokerIP1=0.0.0.0"], "clients can reach"),
+            (&["brokerIP1=10.0.0"], "brokerIP1 takes an IP address, a host name or nothing, not \"10.0.0\""),
             (&["defaultTopicQueueNums=0"], "1 to 1024"),
             (&["maxMessageSize=0"], "maxMessageSize must be at least 1"),
         ] {

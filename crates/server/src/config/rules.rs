@@ -1,5 +1,6 @@
 //! What settings must be together. What is refused and what docs/settings.md says is the same text.
 
+use super::host::Host;
 use super::table::Config;
 use super::value::{Bytes, MetricsExporter, Role};
 
@@ -36,7 +37,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         text: "brokerIP1 must be an address that clients can reach, not 0.0.0.0",
-        holds: |config| config.broker_ip.is_none_or(|told| !told.is_unspecified()),
+        holds: |config| !matches!(&config.broker_ip, Some(Host::Ip(told)) if told.is_unspecified()),
     },
     Rule {
         text: "retentionBytes must be 0 or at least twice mappedFileSizeCommitLog: only whole files are removed",

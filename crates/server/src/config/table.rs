@@ -9,6 +9,7 @@ use steadfast_store::disk::BLOCK;
 use steadfast_store::log::SEGMENT_SIZE_MIN;
 use steadfast_types::limits;
 
+use super::host::Host;
 use super::known::NO_REPLICAS;
 use super::limit::Limit;
 use super::value::{
@@ -83,9 +84,9 @@ settings! {
         "fastListenPort" => fast_listen_port: Option<u16> = None;
         /// Port of the name server; 0 lets the system choose.
         "namesrvPort" => namesrv_port: u16 = 9876;
-        /// Address that clients are told to reach the broker at. Empty: bindAddress if it is one address, else the
-        /// address from which this machine reaches its name server or the rest of the network, else 127.0.0.1.
-        "brokerIP1" => broker_ip: Option<IpAddr> = None;
+        /// Address that clients are told to reach the broker at; a host name is looked up at start. Empty: bindAddress if
+        /// it is one address, else the address from which this machine reaches its name server or the rest of the network, else 127.0.0.1.
+        "brokerIP1" => broker_ip: Option<Host> = None;
         /// Further name servers to register with. Empty: the environment variable NAMESRV_ADDR.
         "namesrvAddr" => namesrv_addr: NameServers = NameServers::default();
         /// Milliseconds between two registrations with the name servers, the one in this process and those of namesrvAddr.

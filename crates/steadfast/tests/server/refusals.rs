@@ -51,6 +51,15 @@ fn a_port_in_use_names_its_setting() {
 }
 
 #[test]
+fn a_host_that_is_not_found_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = command(dir.path());
+    set(&mut command, &["brokerIP1=broker.invalid"]);
+    assert_says(&refusal(&mut command), &["brokerIP1", "\"broker.invalid\""]);
+    assert_empty(dir.path());
+}
+
+#[test]
 fn an_unknown_setting_names_the_nearest_one() {
     let dir = tempfile::tempdir().unwrap();
     let mut misspelt = command(dir.path());

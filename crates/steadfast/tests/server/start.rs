@@ -31,6 +31,15 @@ fn an_empty_directory_is_served_within_a_second() {
     assert!(server.memory() < 40 << 20, "{} bytes", server.memory());
 }
 
+/// The files of container set-ups have a host's name where RocketMQ's clients are told an address.
+#[test]
+fn a_host_name_is_told_to_clients_as_its_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &["brokerIP1=localhost"]);
+    let route = Client::connect(server.namesrv()).route("TBW102").unwrap();
+    assert!(route.broker_datas[0].broker_addrs[&0].starts_with("127.0.0.1:"), "{}", server.banner);
+}
+
 #[test]
 fn the_choice_of_async_flush_is_said() {
     let dir = tempfile::tempdir().unwrap();
