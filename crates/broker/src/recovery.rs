@@ -1,6 +1,8 @@
 //! Opens a data directory: the newest snapshot that verifies, then the log after it. What it leads to is the same
 //! state as before the stop, since both come from the same records.
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use steadfast_store::disk::{Disk, Mode, Space};
 use steadfast_store::file::FileError;
 use steadfast_store::log::{
     self, Batch, Cut, Filler, Head, Kind, Layout, LogWriter, Mark, Room, Scan, ScanError, Scanned,
-    TableEntry, Tail, Truncated, identity,
+    TableEntry, Tail, Truncated, identity, segment_path,
 };
 use steadfast_store::meta::{Meta, MetaError, MetaFile};
 use steadfast_store::sabotage::{self, Sabotage};
@@ -110,17 +112,29 @@ pub enum OpenError {
     /// The log is unusable.
     #[error(transparent)]
     Scan(#[from] ScanError),
-    /// A record that was acknowledged is damaged, and with it the knowledge of which message it was.
+    /// A record that was acknowledged is damaged, and with it the knowledge of what it was.
     #[error(
-        "the record at log offset {at} in entry {index} was acknowledged and is damaged beyond telling which \
-         message it was; restore this directory from a copy"
+        "the record at log offset {at} in entry {index} was acknowledged and is damaged beyond telling what it was"
     )]
     Unidentified {
         /// The entry.
         index: LogIndex,
         /// Where the record begins.
         at: LogOffset,
+        /// Whether [`open_damaged`] passes it: it is known to be no message.
+        repairable: bool,
     },
+}
+
+impl OpenError {
+    /// Whether [`open_damaged`] passes what is wrong.
+    pub fn is_repairable(&self) -> bool {
+        match self {
+            OpenError::Scan(error) => error.is_repairable(),
+            OpenError::Unidentified { repairable, .. } => *repairable,
+            _ => false,
+        }
+    }
 }
 
 /// Opens the directory. `fresh_group` becomes the group's identity if the directory is new.
@@ -163,7 +177,7 @@ fn open_with<D: Disk>(
     report.end = end.end;
     report.lost_changes = replay.lost_changes;
     report.proven = replay.proven;
-    report.warnings.append(&mut replay.warnings);
+    report.warnings.extend(replay.warnings());
     report.warnings.extend(cut.as_ref().map(Cut::to_string));
     report.cut = cut;
     report.truncated = truncated;
@@ -172,8 +186,8 @@ fn open_with<D: Disk>(
     let vote = Vote { term: meta.get().term, replica: meta.get().vote };
     broker.group = Group::single(REPLICA, layout, end, broker.applied_term, vote);
     checkpoint::remove_unnamed_runs(&disk)?;
-    report.warnings.extend(missing_segments(&log::segment_bases(&disk)?, &broker));
-    let leftover = leftover(&disk, &broker, end.end)?;
+    report.warnings.extend(files::incomplete(&disk, &broker, end.end)?);
+    let leftover = files::leftover(&disk, &broker, end.end)?;
     if !leftover.is_empty() {
         report.warnings.push(format!("{} dropped segments are still to be freed", leftover.len()));
     }
@@ -194,13 +208,6 @@ fn open_with<D: Disk>(
     let filler = Filler::open(disk, layout, end.end, options.disk_free_min)?;
     broker.room = filler.room();
     Ok(Opened { broker, writer: GroupWriter::new(meta, log), filler, reader, layout, report })
-}
-
-/// Segments that the log has dropped and whose files are there.
-fn leftover<D: Disk>(disk: &D, broker: &Broker, end: LogOffset) -> Result<Vec<LogOffset>, OpenError> {
-    let tail = broker.layout.base_of(end);
-    let bases = log::segment_bases(disk)?;
-    Ok(bases.into_iter().filter(|base| *base < tail && !broker.state.segments.has(*base)).collect())
 }
 
 fn open_meta<D: Disk>(
@@ -233,17 +240,6 @@ fn other_segment_size(kept: u64, options: &Options) -> Option<String> {
     })
 }
 
-/// Says which segments of the log have no file.
-fn missing_segments(bases: &[LogOffset], broker: &Broker) -> Option<String> {
-    let kept = broker.state.segments.iter().map(|(base, _)| base);
-    let missing: Vec<_> = kept.filter(|base| bases.binary_search(base).is_err()).take(10).collect();
-    let names: Vec<_> = missing.iter().map(|base| format!("{}/{:020}", log::DIR, base.get())).collect();
-    (!names.is_empty()).then(|| {
-        let names = names.join(", ");
-        format!("files of the log are missing, and with them acknowledged messages: {names}; restore them from a copy")
-    })
-}
-
 /// The newest usable snapshot with its state, and the highest index that any intact snapshot was made for: so far the log
 /// was committed, whether the snapshot can be understood or not.
 #[allow(clippy::type_complexity)]
@@ -261,18 +257,12 @@ fn load_snapshot<D: Disk>(
         }
         Err(error @ SnapshotError::NewerFormat { .. }) => Err(error.into()),
         // The log still reaches back to the beginning: everything can be derived from it again.
-        Err(error) if is_complete(&log::segment_bases(disk)?, layout) => {
+        Err(error) if files::is_complete(&log::segment_bases(disk)?, layout) => {
             report.warnings.push(format!("no snapshot is usable ({error}); replaying the whole log"));
             Ok((None, watermark))
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Whether the log reaches back to the beginning.
-fn is_complete(bases: &[LogOffset], layout: Layout) -> bool {
-    let adjacent = |pair: &[LogOffset]| pair[0] + layout.segment_size == pair[1];
-    bases.first() == Some(&LogOffset::ZERO) && bases.windows(2).all(adjacent)
 }
 
 /// Applies the log to a broker that does not serve yet.
@@ -281,7 +271,7 @@ struct Replay {
     lost_changes: u64,
     proven: u64,
     broker: Broker,
-    warnings: Vec<String>,
+    fenced: Vec<Fenced>,
     error: Option<OpenError>,
 }
 
@@ -328,7 +318,7 @@ impl Replay {
             next_queue: BTreeMap::new(),
             options: options.clone(),
         };
-        Self { lenient, lost_changes: 0, proven: 0, broker, warnings: Vec::new(), error: None }
+        Self { lenient, lost_changes: 0, proven: 0, broker, fenced: Vec::new(), error: None }
     }
 
     fn entry(&mut self, found: Scanned) {
@@ -344,7 +334,7 @@ impl Replay {
         let index = found.entry.index;
         match derive(&found) {
             Ok(Derived { lost: Some((at, _)), .. }) if !self.lenient => {
-                self.error = Some(OpenError::Unidentified { index, at });
+                self.error = Some(OpenError::Unidentified { index, at, repairable: true });
             }
             Ok(Derived { applied, fenced, store_time, lost }) => {
                 self.lost_changes += lost.map_or(0, |(_, count)| count);
@@ -355,7 +345,7 @@ impl Replay {
                 }
                 self.apply(index, applied, fenced, store_time);
             }
-            Err(at) => self.error = Some(OpenError::Unidentified { index, at }),
+            Err(at) => self.error = Some(OpenError::Unidentified { index, at, repairable: false }),
         }
     }
 
@@ -371,21 +361,32 @@ impl Replay {
                 None => continue,
             };
             let Some(expected) = expected.filter(|expected| **expected == *offset) else {
-                self.error = Some(OpenError::Unidentified { index, at: unit.log_offset });
+                let at = unit.log_offset;
+                self.error = Some(OpenError::Unidentified { index, at, repairable: false });
                 return;
             };
             *expected = expected.next();
         }
         self.broker.apply_all(applied, at);
-        for Fenced { queue, offset, unit } in fenced {
-            self.warnings.push(format!(
-                "the message at offset {offset} of queue {queue} (log offset {}) is damaged; its consumers stop there",
-                unit.log_offset
-            ));
+        for Fenced { queue, offset, unit } in &fenced {
             if let Some(queue) = self.broker.state.topics.queue_mut(&queue.topic, queue.queue_id) {
-                queue.fence(offset, unit);
+                queue.fence(*offset, *unit);
             }
         }
+        self.fenced.extend(fenced);
+    }
+
+    /// Damage that was met, but for the messages that a later record gave up.
+    fn warnings(&self) -> Vec<String> {
+        let holes = self.broker.holes();
+        let stop = self.fenced.iter().filter(|fenced| !holes.contains(&fenced.unit.log_offset));
+        let tell = |Fenced { queue, offset, unit }: &Fenced| {
+            let (at, file) = (unit.log_offset, segment_path(self.broker.layout.base_of(unit.log_offset)));
+            format!(
+                "the message at offset {offset} of queue {queue} (log offset {at} in {file}) is damaged; its consumers stop there"
+            )
+        };
+        stop.map(tell).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use steadfast_consensus::WriteError;
 use steadfast_store::checkpoint::{self, CheckpointError};
 use steadfast_store::disk::Disk;
-use steadfast_store::log::Filler;
+use steadfast_store::log::{Filler, segment_path};
 
 use crate::io::{DamagedRecord, Effect, Freed, Input, Now};
 use crate::options::{Flush, Options};
@@ -77,6 +77,11 @@ impl<D: Disk> Repair<D> {
         }
         let holes = self.opened.broker.holes();
         Ok(all.into_values().filter(|record| !holes.contains(&record.log_offset)).collect())
+    }
+
+    /// The file of the log that a damaged message lies in.
+    pub fn file_of(&self, record: &DamagedRecord) -> String {
+        segment_path(self.opened.layout.base_of(record.log_offset))
     }
 
     /// Records holes in the place of these messages, and a snapshot that covers them.

@@ -5,9 +5,12 @@
 mod node;
 
 use bytes::Bytes;
-use node::Node;
+use node::{MemDisk, Node};
 use steadfast_broker::io::{DamagedRecord, Input};
+use steadfast_broker::recovery::{self, OpenError};
+use steadfast_broker::repair::Repair;
 use steadfast_store::checkpoint::SNAPSHOT_DIR;
+use steadfast_store::disk::Disk;
 use steadfast_store::log::segment_path;
 use steadfast_store::snapshot;
 use steadfast_types::LogOffset;
@@ -132,7 +135,7 @@ fn the_messages_of_a_lost_file_can_be_given_up() {
     for lost in ["swapped", "missing"] {
         match lost {
             "swapped" => node.disk.put(&path, &other),
-            _ => steadfast_store::disk::Disk::remove(&node.disk, &path).unwrap(),
+            _ => node.disk.remove(&path).unwrap(),
         }
         node = node.restart();
         let found = node.reader.damaged_messages(second, &|_| {}).unwrap();
@@ -157,6 +160,105 @@ fn the_messages_of_a_lost_file_can_be_given_up() {
     let lost = found.len();
     node.input(Input::GiveUp(found));
     assert_eq!(node.measure().given_up, lost);
+}
+
+/// Forty messages of 1 MiB, in three files of the log, of which snapshots cover the first two. The path of the second.
+fn three_files() -> (Node, String) {
+    let mut node = Node::new();
+    let body = "x".repeat(1 << 20);
+    for _ in 0..40 {
+        node.make_space();
+        node.send("T", 0, &body, "");
+    }
+    (node.restart(), segment_path(LogOffset::new(16 << 20)))
+}
+
+fn remove_snapshots(disk: &MemDisk) {
+    for generation in snapshot::list(disk, SNAPSHOT_DIR).unwrap() {
+        disk.remove(&format!("{SNAPSHOT_DIR}/{:020}", generation.get())).unwrap();
+    }
+}
+
+/// What a start and a repair without a snapshot say.
+fn refusals(disk: MemDisk) -> [OpenError; 2] {
+    remove_snapshots(&disk);
+    let opened = recovery::open(disk.clone(), &node::options(), 7).map(drop);
+    [opened.unwrap_err(), Repair::open(disk).map(drop).unwrap_err()]
+}
+
+#[test]
+fn a_file_that_has_lost_its_end_is_told_at_start_although_a_snapshot_covers_it() {
+    let (node, second) = three_files();
+    let warned = |node: &Node| node.warnings.iter().any(|warning| warning.contains(&second));
+    assert!(!warned(&node), "{:?}", node.warnings);
+    let whole = node.disk.get(&second);
+    node.disk.put(&second, &whole[..5 << 20]);
+    let node = node.restart();
+    assert!(warned(&node), "{:?}", node.warnings);
+    let told = format!("{second} ({} of {} bytes)", 5 << 20, 16 << 20);
+    assert!(node.warnings.iter().any(|warning| warning.contains(&told)), "{:?}", node.warnings);
+    let found = node.reader.damaged_messages(LogOffset::new(16 << 20), &|_| {}).unwrap();
+    assert!((9..=12).contains(&found.len()), "those behind its end: {}", found.len());
+}
+
+#[test]
+fn the_file_that_is_lost_is_named_and_not_the_one_before_it() {
+    let (node, second) = three_files();
+    let other = node.disk.get(&segment_path(LogOffset::ZERO));
+    for lost in ["missing", "swapped", "without its header"] {
+        let disk = node.disk.copy();
+        match lost {
+            "missing" => disk.remove(&second).unwrap(),
+            "swapped" => disk.put(&second, &other),
+            _ => disk.flip(&second, 20),
+        }
+        for error in refusals(disk) {
+            assert!(
+                error.to_string().starts_with(&format!("{second}, which holds entry ")),
+                "{lost}: {error}"
+            );
+            assert!(!error.is_repairable(), "{lost}: {error}");
+        }
+    }
+}
+
+/// Where a repair cannot go on either, nobody is sent to it.
+#[test]
+fn what_a_repair_cannot_pass_is_known_at_start() {
+    let (node, second) = three_files();
+    let whole = node.disk.get(&second);
+    let mut zeroed = whole.clone();
+    zeroed[4 << 20..5 << 20].fill(0);
+    for bytes in [&whole[..5 << 20], &zeroed] {
+        let disk = node.disk.copy();
+        disk.put(&second, bytes);
+        for error in refusals(disk) {
+            assert!(error.to_string().contains(&second) && !error.is_repairable(), "{error}");
+        }
+    }
+    // An entry's header alone follows from the rest: a repair goes on.
+    let disk = node.disk.copy();
+    let frame = whole.windows(4).enumerate().skip(4 << 20).find(|(_, window)| *window == b"SFEN").unwrap().0;
+    disk.flip(&second, frame + 10);
+    remove_snapshots(&disk);
+    let refused = recovery::open(disk.clone(), &node::options(), 7).map(drop).unwrap_err();
+    assert!(refused.is_repairable(), "{refused}");
+    assert_eq!(Repair::open(disk).unwrap().report().proven, 1);
+}
+
+/// The whole log is read again: what was given up in it is told to nobody as new.
+#[test]
+fn a_message_that_was_given_up_is_not_warned_of_when_all_snapshots_are_lost() {
+    let mut node = damaged();
+    let warned = |node: &Node| node.warnings.iter().any(|text| text.contains("its consumers stop there"));
+    remove_snapshots(&node.disk);
+    node = node.restart();
+    assert!(warned(&node), "{:?}", node.warnings);
+    node.input(Input::GiveUp(scrub(&mut damaged())));
+    remove_snapshots(&node.disk);
+    node = node.restart();
+    assert!(!warned(&node), "{:?}", node.warnings);
+    assert_eq!((node.measure().damaged, node.measure().given_up), (0, 1));
 }
 
 #[test]

@@ -44,28 +44,23 @@ pub(crate) fn data(error: impl Into<anyhow::Error>) -> anyhow::Error {
     anyhow!("{error:#}\n{next}")
 }
 
-/// Data that not even a repair can open.
-pub(crate) fn repair(error: OpenError) -> anyhow::Error {
+/// Data that cannot be opened, by the server or by a repair, which passes everything that is repairable.
+pub(crate) fn open(error: OpenError) -> anyhow::Error {
     match error {
-        error @ (OpenError::Scan(ScanError::Damaged(_) | ScanError::Truncated(_))
+        OpenError::Meta(MetaError::NewerFormat { .. }) => anyhow!(error),
+        OpenError::Disk(error) | OpenError::Meta(MetaError::Disk(error)) => data(error),
+        error if error.is_repairable() => anyhow!(
+            "{error}\nrestore the file from a copy; without one, `steadfast repair --data DIR` lists what is lost, as far as it \
+             can be told"
+        ),
+        error @ (OpenError::Scan(
+            ScanError::Damaged(_) | ScanError::Truncated(_) | ScanError::Missing { .. },
+        )
         | OpenError::Unidentified { .. }) => {
             anyhow!(
                 "{error}\nthis cannot be repaired: the file has to come from a copy of the data directory"
             )
         }
-        error => open(error),
-    }
-}
-
-/// Data that cannot be opened.
-pub(crate) fn open(error: OpenError) -> anyhow::Error {
-    match error {
-        OpenError::Meta(MetaError::NewerFormat { .. }) => anyhow!(error),
-        OpenError::Disk(error) | OpenError::Meta(MetaError::Disk(error)) => data(error),
-        error @ (OpenError::Scan(ScanError::Damaged(_) | ScanError::Truncated(_))
-        | OpenError::Unidentified { .. }) => anyhow!(
-            "{error}\nrestore the file from a copy; without one, `steadfast repair --data DIR` lists what is lost"
-        ),
         error => data(anyhow!(error).context("the data directory cannot be opened")),
     }
 }

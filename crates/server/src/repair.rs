@@ -52,7 +52,7 @@ impl RepairCommand<'_> {
     }
 
     fn run_over<D: Disk>(disk: D, dir: &Path, apply: bool, out: &mut dyn Write) -> anyhow::Result<()> {
-        let repair = Repair::open(disk).map_err(explain::repair)?;
+        let repair = Repair::open(disk).map_err(explain::open)?;
         let damaged = repair.damaged().map_err(anyhow::Error::msg)?;
         let Report { lost_changes: lost, proven, cut, truncated, end, .. } = repair.report().clone();
         if let Some(cut) = cut {
@@ -63,7 +63,7 @@ impl RepairCommand<'_> {
             return Ok(());
         }
         for record in &damaged {
-            writeln!(out, "{}", describe(record))?;
+            writeln!(out, "{}", describe(record, &repair.file_of(record)))?;
         }
         if let Some(truncated) = &truncated {
             writeln!(
@@ -108,10 +108,10 @@ impl RepairCommand<'_> {
     }
 }
 
-fn describe(record: &DamagedRecord) -> String {
+fn describe(record: &DamagedRecord, file: &str) -> String {
     let DamagedRecord { queue, offset, log_offset, size, keys } = record;
     let keys = if keys.is_empty() { "not readable".to_owned() } else { keys.join(" ") };
     format!(
-        "queue {queue} offset {offset}: damaged; log offset {log_offset}, {size} bytes; ids and keys (unverified): {keys}"
+        "queue {queue} offset {offset}: damaged; {size} bytes at log offset {log_offset} in {file}; ids and keys (unverified): {keys}"
     )
 }

@@ -100,6 +100,7 @@ fn a_damaged_message_stops_its_consumers_until_it_is_given_up() {
     let (found, listed, log) = repair(dir.path(), false);
     assert!(found, "{log}");
     assert!(listed.contains("queue t/0 offset 1: damaged"), "{listed}");
+    assert!(listed.contains(" in log/00000000000000000000; ids"), "the file to restore: {listed}");
     assert!(listed.contains("Nothing was changed") && listed.contains("--apply"), "{listed}");
     // Its producer, or a backup, can be asked for it by these.
     let line = listed.lines().find(|line| line.contains("offset 1: damaged")).unwrap();
@@ -257,19 +258,36 @@ fn damage_in_the_last_entry_is_not_cut_off_without_a_word() {
     assert_eq!(Client::connect(server.broker()).max_offset("t"), 2);
 }
 
-/// Nobody is sent from the repair to the repair.
+/// What cannot be repaired is said to be, by the server and by the repair: nobody is sent from the one to the other.
+fn assert_beyond_repair(data: &Path) {
+    let messages = [false, true].map(|apply| repair(data, apply)).map(|(done, _, message)| {
+        assert!(!done, "{message}");
+        message
+    });
+    for message in messages.into_iter().chain([refusal(&mut command(data))]) {
+        for part in ["log/00000000000000000000", "this cannot be repaired", "from a copy"] {
+            assert!(message.contains(part), "{part} not in:\n{message}");
+        }
+        assert!(!message.contains("steadfast repair"), "{message}");
+    }
+}
+
 #[test]
-fn what_cannot_be_repaired_is_said_to_be() {
+fn an_entry_without_header_and_table_cannot_be_repaired() {
     let (dir, server) = filled_log(&[]);
     server.kill();
     damage_header(dir.path());
     damage_table(dir.path());
-    for apply in [false, true] {
-        let (done, _, message) = repair(dir.path(), apply);
-        assert!(!done && message.contains("from a copy"), "{message}");
-        assert!(message.contains("log/00000000000000000000"), "{message}");
-        assert!(!message.contains("steadfast repair"), "{message}");
-    }
+    assert_beyond_repair(dir.path());
+}
+
+#[test]
+fn a_file_that_ends_before_what_the_snapshot_covers_cannot_be_repaired() {
+    let (dir, server) = filled_log(&[]);
+    server.stop();
+    let (path, at, _) = stored(dir.path());
+    File::options().write(true).open(&path).unwrap().set_len(at as u64 + 5).unwrap();
+    assert_beyond_repair(dir.path());
 }
 
 /// A file that is no snapshot says nothing of the log, whatever its name is.

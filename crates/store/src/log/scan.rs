@@ -4,6 +4,7 @@
 //! valid later frame, or of the meta file's watermark, was acknowledged: that is damage and is never cut. A bad
 //! frame above all of them is the window that was in flight when the process ended: a group of one cuts there, and says so.
 
+mod error;
 mod salvage;
 mod tail;
 
@@ -19,6 +20,7 @@ use super::segment::{HeaderError, SEGMENT_HEADER_LEN, SegmentHeader, segment_bas
 use crate::disk::{Disk, DiskFile, Mode};
 use crate::sabotage::{self, Sabotage};
 
+pub use self::error::{Damage, ScanError};
 pub use self::tail::{Cut, Tail, Truncated};
 
 /// What to scan.
@@ -59,71 +61,6 @@ pub enum Head {
     Proven,
     /// Nothing: the head of its payload is damaged. So many bytes of it lie before what should be the first record.
     Lost(usize),
-}
-
-/// An acknowledged entry that cannot be read any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// The entry.
-    pub index: LogIndex,
-    /// Where its frame should be.
-    pub at: LogOffset,
-    /// The file.
-    pub file: String,
-    /// What is wrong with it.
-    pub cause: FrameError,
-    /// Highest index that is known to have been committed.
-    pub committed: LogIndex,
-}
-
-/// Why a scan ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum ScanError {
-    /// The disk refused.
-    #[error("reading {file} failed: {source}")]
-    Disk {
-        /// The file.
-        file: String,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// Acknowledged data is damaged in a way that loses track of what it was.
-    #[error(
-        "entry {} at log offset {} in {} is damaged ({}), but entries up to {} were acknowledged",
-        .0.index, .0.at, .0.file, .0.cause, .0.committed
-    )]
-    Damaged(Damage),
-    /// A file has lost its end, and perhaps acknowledged entries with it.
-    #[error("{0}")]
-    Truncated(Truncated),
-    /// A segment that a snapshot counts on is gone, or its header is.
-    #[error("{file}, which holds entry {index}, is missing or its header is damaged; restore it from a copy")]
-    Missing {
-        /// The file.
-        file: String,
-        /// The last entry that the snapshot covers.
-        index: LogIndex,
-    },
-    /// The file belongs to another group.
-    #[error("{file} belongs to group {found:#018x}, this data directory to {expected:#018x}")]
-    WrongGroup {
-        /// The file.
-        file: String,
-        /// Group in the file.
-        found: u64,
-        /// Group of the directory.
-        expected: u64,
-    },
-    /// Written by a later version.
-    #[error("{file} has format version {found}, this server knows {known}; use a newer server")]
-    NewerFormat {
-        /// The file.
-        file: String,
-        /// Version in the file.
-        found: u32,
-        /// Newest known version.
-        known: u32,
-    },
 }
 
 /// Visits every entry after `scan.from` and returns where the log ends. Nothing is written; a new writer simply
@@ -170,7 +107,14 @@ impl<D: Disk> Walk<'_, D> {
         if len < needed {
             let witness = format!("a snapshot covers it up to entry {}", mark.index);
             let (file, end) = (segment_path(base), mark.end);
-            return Err(ScanError::Truncated(Truncated { file, end, len, needed, witness }));
+            return Err(ScanError::Truncated(Truncated {
+                file,
+                end,
+                len,
+                needed,
+                witness,
+                repairable: false,
+            }));
         }
         Ok(())
     }
@@ -247,12 +191,38 @@ impl<D: Disk> Walk<'_, D> {
         if committed < index || sabotage::is(Sabotage::TailCutBelowCommit) {
             return Ok(Step::End);
         }
-        if self.scan.lenient
-            && let Some(found) = self.salvage()?
-        {
-            return Ok(Step::Entry(found));
+        let repairable = match self.salvage()? {
+            Some(found) if self.scan.lenient => return Ok(Step::Entry(found)),
+            found => found.is_some(),
+        };
+        if !repairable && let Some(file) = self.lost_file()? {
+            return Err(ScanError::Missing { file, index });
         }
-        Err(ScanError::Damaged(Damage { index, at, file: segment_path(base), cause, committed }))
+        Err(ScanError::Damaged(Damage { index, at, file: segment_path(base), cause, committed, repairable }))
+    }
+
+    /// The file that the next entry should have opened, if that is what is lost: the one before it is whole and has nothing
+    /// more, and the log goes on after it.
+    fn lost_file(&mut self) -> Result<Option<String>, ScanError> {
+        let (size, end) = (self.scan.layout.segment_size, self.mark.end);
+        let base = self.scan.layout.base_of(end);
+        let mut lost = base;
+        if end > base {
+            lost = base + size;
+            let Some(segment) = self.segment(base)? else { return Ok(None) };
+            if segment.len < size || segment.highest_commit(end)?.is_some() {
+                return Ok(None);
+            }
+        }
+        if self.segment_header(lost)?.is_some() {
+            return Ok(None);
+        }
+        for later in self.bases.clone().into_iter().filter(|base| *base > lost) {
+            if self.segment_header(later)?.is_some() {
+                return Ok(Some(segment_path(lost)));
+            }
+        }
+        Ok(None)
     }
 
     /// Highest commit index of any valid frame header after `at`, or of the watermark.

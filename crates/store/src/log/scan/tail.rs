@@ -60,6 +60,8 @@ pub struct Truncated {
     pub needed: u64,
     /// How that is known.
     pub witness: String,
+    /// Whether a lenient scan passes it.
+    pub repairable: bool,
 }
 
 impl fmt::Display for Truncated {
@@ -88,7 +90,7 @@ impl<D: Disk> Walk<'_, D> {
             if len < size {
                 let witness = format!("{} is there, which was begun when it was full", segment_path(next));
                 let (file, end) = (segment_path(base), base + size);
-                return Ok(Some(Truncated { file, end, len, needed: size, witness }));
+                return Ok(Some(Truncated { file, end, len, needed: size, witness, repairable: true }));
             }
             base = base + size;
         }
@@ -114,7 +116,7 @@ impl<D: Disk> Walk<'_, D> {
         }
         let needed = end.get() - base.get();
         let witness = format!("entry {} begins at byte {}", header.index, at.get() - base.get());
-        Ok(Some(Truncated { file: segment_path(base), end, len, needed, witness }))
+        Ok(Some(Truncated { file: segment_path(base), end, len, needed, witness, repairable: true }))
     }
 
     fn cut(&mut self) -> Result<Option<Cut>, ScanError> {
