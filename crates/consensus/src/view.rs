@@ -37,6 +37,7 @@ pub struct LogView {
     /// Highest commit index that an entry tells.
     committed: LogIndex,
     fetches: RefCell<Fetches>,
+    /// Bytes to read at a time; 0 if there is nobody who could need old entries.
     fetch_bytes: u64,
 }
 
@@ -65,7 +66,7 @@ impl LogView {
             end: mark.end,
             committed: mark.index,
             fetches: RefCell::default(),
-            fetch_bytes: 0,
+            fetch_bytes: u64::MAX,
         }
     }
 
@@ -86,8 +87,12 @@ impl LogView {
         self.committed
     }
 
+    /// Bytes to read from the log at a time; with 0 nobody will ever ask for old entries.
     pub(crate) fn set_fetch_bytes(&mut self, bytes: u64) {
         self.fetch_bytes = bytes;
+        if bytes == 0 {
+            self.places = Vec::new();
+        }
     }
 
     pub(crate) fn end(&self) -> LogOffset {
@@ -103,7 +108,8 @@ impl LogView {
         if self.terms.last().is_none_or(|(_, term)| *term != entry.term) {
             self.terms.push((entry.index, entry.term));
         }
-        if self.places.last().is_none_or(|(_, last)| at.get() - last.get() >= STRIDE) {
+        let is_far = self.places.last().is_none_or(|(_, last)| at.get() - last.get() >= STRIDE);
+        if is_far && self.fetch_bytes > 0 {
             self.places.push((entry.index, at));
         }
         self.end = at + frame_len(entry.data.len());
@@ -241,4 +247,27 @@ fn bounded<'a>(entries: impl Iterator<Item = &'a EngineEntry>, max_bytes: u64) -
         out.push(entry.clone());
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Places that are remembered once so many entries, each as far from the next as places are, were appended and applied.
+    fn places(fetch_bytes: u64, entries: u64) -> usize {
+        let mut log = LogView::after(Mark::default(), Term::ZERO);
+        log.set_fetch_bytes(fetch_bytes);
+        for index in 1..=entries {
+            let entry = EngineEntry { index, term: 1, ..EngineEntry::default() };
+            log.append(entry, LogOffset::new(index * STRIDE));
+            log.trim(index, 0);
+        }
+        log.places.len()
+    }
+
+    #[test]
+    fn a_log_that_nobody_fetches_from_takes_no_memory_as_it_grows() {
+        assert_eq!(places(1 << 20, 100), 100);
+        assert_eq!(places(0, 100), 0);
+    }
 }
