@@ -186,8 +186,9 @@ fn open_with<D: Disk>(
     let vote = Vote { term: meta.get().term, replica: meta.get().vote };
     broker.group = Group::single(REPLICA, layout, end, broker.applied_term, vote);
     checkpoint::remove_unnamed_runs(&disk)?;
-    report.warnings.extend(files::incomplete(&disk, &broker, end.end)?);
-    let leftover = files::leftover(&disk, &broker, end.end)?;
+    let bases = log::segment_bases(&disk)?;
+    report.warnings.extend(files::incomplete(&disk, &bases, &broker, end.end)?);
+    let leftover = files::leftover(&bases, &broker, end.end);
     if !leftover.is_empty() {
         report.warnings.push(format!("{} dropped segments are still to be freed", leftover.len()));
     }

@@ -43,3 +43,9 @@ impl fmt::Display for Scenario {
         }
     }
 }
+
+/// The aim of this name; all names if there is none.
+pub(crate) fn aim_named<A: Copy>(all: &[A], name: fn(A) -> &'static str, text: &str) -> Result<A, String> {
+    let found = all.iter().copied().find(|aim| name(*aim) == text);
+    found.ok_or_else(|| all.iter().map(|aim| name(*aim)).collect::<Vec<_>>().join(", "))
+}

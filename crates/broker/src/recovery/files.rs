@@ -1,7 +1,7 @@
 //! The files of the log against what the log has: which are missing or have lost their ends, and which are to be freed.
 
 use steadfast_store::disk::{Disk, DiskFile, Mode};
-use steadfast_store::log::{self, Layout, segment_path};
+use steadfast_store::log::{Layout, segment_path};
 use steadfast_types::LogOffset;
 
 use super::OpenError;
@@ -11,24 +11,20 @@ use crate::broker::Broker;
 const NAMED: usize = 10;
 
 /// Segments that the log has dropped and whose files are there.
-pub(super) fn leftover<D: Disk>(
-    disk: &D,
-    broker: &Broker,
-    end: LogOffset,
-) -> Result<Vec<LogOffset>, OpenError> {
+pub(super) fn leftover(bases: &[LogOffset], broker: &Broker, end: LogOffset) -> Vec<LogOffset> {
     let tail = broker.layout.base_of(end);
-    let bases = log::segment_bases(disk)?;
-    Ok(bases.into_iter().filter(|base| *base < tail && !broker.state.segments.has(*base)).collect())
+    let is_leftover = |base: &LogOffset| *base < tail && !broker.state.segments.has(*base);
+    bases.iter().copied().filter(is_leftover).collect()
 }
 
 /// Warns of segments that have no file, and of those before the log's end whose files are not whole: no file is begun before
 /// the one before it is full.
 pub(super) fn incomplete<D: Disk>(
     disk: &D,
+    bases: &[LogOffset],
     broker: &Broker,
     end: LogOffset,
 ) -> Result<Vec<String>, OpenError> {
-    let bases = log::segment_bases(disk)?;
     let (size, tail) = (broker.layout.segment_size, broker.layout.base_of(end));
     let (mut missing, mut short) = (Vec::new(), Vec::new());
     for (base, _) in broker.state.segments.iter() {

@@ -32,11 +32,7 @@ impl World {
                 self.count("power cut of all");
                 (1..=self.plan.replicas).for_each(|id| self.crash(id, Some(true)));
             }
-            FaultKind::Isolate => {
-                let ways =
-                    self.others(victim).into_iter().flat_map(|other| [(victim, other), (other, victim)]);
-                self.part("isolation", ways.collect(), span);
-            }
+            FaultKind::Isolate => self.isolate(victim, span),
             FaultKind::OneWay => {
                 let out = self.rng.percent(50);
                 let ways = self.others(victim).into_iter();

@@ -9,6 +9,7 @@ use steadfast_consensus::{Limits, Timing};
 use crate::clock::Micros;
 use crate::disk::Latency;
 use crate::rng::Rng;
+use crate::scenario::aim_named;
 
 /// The danger that the worlds of a run are built around.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,10 +59,8 @@ impl FromStr for ClusterAim {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|aim| aim.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            format!("there is no such aim for a cluster; there are {names}")
-        })
+        aim_named(&Self::ALL, Self::name, text)
+            .map_err(|names| format!("there is no such aim for a cluster; there are {names}"))
     }
 }
 
@@ -134,16 +133,7 @@ impl Plan {
         let mut rng = Rng::stream(seed, "cluster plan");
         let mut faults: Vec<FaultKind> = FaultKind::ALL.into_iter().filter(|_| rng.percent(40)).collect();
         faults.extend(aim.kinds());
-        let slower = *rng.pick(&[1, 1, 4]);
-        let Latency { read, cached_write, durable_write, per_kib, sync } = Latency::default();
-        let scale = |range: Range<u64>| range.start * slower..range.end * slower;
-        let disk = Latency {
-            read: scale(read),
-            cached_write,
-            durable_write: scale(durable_write),
-            per_kib,
-            sync: scale(sync),
-        };
+        let disk = Latency::default().slower(*rng.pick(&[1, 1, 4]));
         let start = rng.within(8..20) as usize;
         // Entries of one size lie where the ones lay that they replace.
         let sizes = match rng.below(4) {

@@ -185,6 +185,19 @@ impl Latency {
         Self { read: 0..1, cached_write: 0..1, durable_write: 0..1, per_kib: 0, sync: 0..1 }
     }
 
+    /// A disk that takes so many times as long for what reaches the medium.
+    #[must_use]
+    pub(crate) fn slower(self, times: u64) -> Self {
+        let scale = |range: std::ops::Range<u64>| range.start * times..range.end * times;
+        Self {
+            read: scale(self.read),
+            durable_write: scale(self.durable_write),
+            per_kib: self.per_kib * times,
+            sync: scale(self.sync),
+            ..self
+        }
+    }
+
     pub(super) fn draw(range: &std::ops::Range<u64>, rng: &mut Rng) -> Micros {
         Micros::new(rng.skewed(range.clone()))
     }

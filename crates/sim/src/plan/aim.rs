@@ -10,6 +10,7 @@ use super::damage::{Damage, Part};
 use super::faults::{Crash, Fault};
 use super::workload::{Sizes, Workload};
 use crate::rng::Rng;
+use crate::scenario::aim_named;
 
 /// The danger that the worlds of a run are built around.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,9 +89,7 @@ impl FromStr for Aim {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|aim| aim.name() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::name).join(", ");
-            format!("there is no such aim; there are {names}")
-        })
+        aim_named(&Self::ALL, Self::name, text)
+            .map_err(|names| format!("there is no such aim; there are {names}"))
     }
 }

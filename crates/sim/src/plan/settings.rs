@@ -42,16 +42,7 @@ pub(super) fn delay_levels(rng: &mut Rng) -> DelayLevels {
 
 /// Disks of all kinds.
 pub(super) fn latency(rng: &mut Rng) -> Latency {
-    let slower = *rng.pick(&[1, 1, 1, 4]);
-    let Latency { read, cached_write, durable_write, per_kib, sync } = Latency::default();
-    let scale = |range: std::ops::Range<u64>| range.start * slower..range.end * slower;
-    Latency {
-        read: scale(read),
-        cached_write,
-        durable_write: scale(durable_write),
-        per_kib: per_kib * slower,
-        sync: scale(sync),
-    }
+    Latency::default().slower(*rng.pick(&[1, 1, 1, 4]))
 }
 
 /// Nothing is removed.
