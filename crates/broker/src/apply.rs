@@ -4,54 +4,85 @@
 use std::collections::BTreeSet;
 
 use steadfast_consensus::Committed;
-use steadfast_store::log::{Kind, Mark};
+use steadfast_store::log::{Head, Kind, Mark, Scanned};
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::unit::{KeyEntry, QueueName};
 
-use steadfast_types::Timestamp;
 use steadfast_types::topic::{AUTO_CREATE, DLQ_PREFIX, PERM_INHERIT, SCHEDULE};
+use steadfast_types::{LogOffset, Timestamp};
 
 use crate::broker::{Broker, Out, Phase, acknowledge};
 use crate::control::Control;
 use crate::io::{Effect, Now};
 use crate::jump::Jump;
 use crate::measures::Traffic;
-use crate::pending::Applied;
+use crate::pending::{Ack, Applied, InFlight};
+use crate::recovery::{Derived, derive};
 use crate::state::TopicConfig;
 
 impl Broker {
-    /// A write is durable: what it made committed is applied, consumers are woken, senders answered.
+    /// A write is durable, and the log ends at the mark.
     pub(crate) fn persisted(&mut self, now: Now, number: u64, mark: Mark, out: &mut Out<'_>) {
-        if matches!(self.phase, Phase::Poisoned(_) | Phase::Stopped) {
-            return;
+        if self.takes_part() {
+            self.group.persisted(number);
+            self.advance(now, out);
+            debug_assert!(!self.membership.is_alone() || self.applied == mark, "what is durable is applied");
         }
-        self.group.persisted(number);
-        let committed = self.group.drain().committed;
-        let finished = self.in_flight.take();
-        if self.phase == Phase::Starting {
-            self.phase = Phase::Leading;
+    }
+
+    /// Applies committed entries: consumers are woken, senders answered.
+    pub(crate) fn apply(&mut self, now: Now, committed: &[Committed], out: &mut Out<'_>) {
+        for entry in committed {
+            if let Err(at) = self.apply_entry(now, entry, out) {
+                let index = entry.entry.index;
+                let cause = format!(
+                    "the record at log offset {at} in entry {index}, which is committed, cannot be read"
+                );
+                return self.poison(&cause, out);
+            }
+        }
+    }
+
+    /// Applies one. Where it was proposed what it does is known already; elsewhere that is derived from its bytes.
+    fn apply_entry(&mut self, now: Now, committed: &Committed, out: &mut Out<'_>) -> Result<(), LogOffset> {
+        let entry = &committed.entry;
+        let (index, term) = (entry.index, entry.term);
+        let proposed = self.in_flight.pop_front_if(|in_flight| in_flight.index <= index);
+        let (proposed, other) = match proposed {
+            Some(proposed) if (proposed.index, proposed.term) == (index, term) => (Some(proposed), None),
+            other => (None, other),
+        };
+        debug_assert!(other.is_none(), "who does not lead any more has nothing in flight");
+        let (applied, acks, store_time) = match proposed {
+            Some(InFlight { applied, acks, store_time, .. }) => (applied, acks, store_time),
+            None if entry.kind != Kind::Batch => (Vec::new(), Vec::new(), Timestamp::ZERO),
+            None => {
+                let Derived { applied, store_time, .. } = derive(&scanned(committed))?;
+                (applied, Vec::new(), store_time)
+            }
+        };
+        self.remember(committed);
+        self.store_time = self.store_time.max(store_time);
+        let changes = self.apply_all(applied, store_time);
+        if self.phase == Phase::Starting && self.group.is_leader() && term == self.group.term() {
+            self.begin_to_lead(now, out);
+        }
+        self.tell(now, changes, acks, out);
+        Ok(())
+    }
+
+    fn tell(&mut self, now: Now, changes: Changes, acks: Vec<Ack>, out: &mut Out<'_>) {
+        if changes.topics && self.leads() {
             self.register(out);
         }
-        // The next write starts before the answers to this one are made: the disk does not wait for them.
-        self.propose(now, out);
-        let Some(finished) = finished else { return };
-        debug_assert_eq!(finished.number, number);
-        for entry in &committed {
-            self.remember(entry);
-        }
-        self.applied = mark;
-        let changes = self.apply_all(finished.applied, finished.store_time);
-        if changes.topics {
-            self.register(out);
-        }
-        for ack in finished.acks {
+        for ack in acks {
             acknowledge(ack, &self.options, out);
         }
         for queue in changes.queues {
             self.wake(now, &queue, out);
         }
-        for jump in &changes.jumps {
-            self.jumped(now, jump, out);
+        if self.leads() {
+            changes.jumps.iter().for_each(|jump| self.jumped(now, jump, out));
         }
         if changes.topics {
             self.unpark(now, out);
@@ -60,12 +91,15 @@ impl Broker {
     }
 
     fn remember(&mut self, committed: &Committed) {
-        self.applied_term = committed.entry.term;
+        let entry = &committed.entry;
+        self.applied = self.applied.after(entry, committed.at());
+        self.applied_term = entry.term;
+        self.state.terms.note(entry.index, entry.term);
         let segment = self.layout.base_of(committed.payload_at);
-        self.state.segments.note(segment, committed.entry.store_time());
+        self.state.segments.note(segment, entry.store_time());
         let shown_already = sabotage::is(Sabotage::ReadableBeforeCommit);
-        if committed.entry.kind == Kind::Batch && !shown_already {
-            self.hot.push(committed.payload_at, committed.entry.payload.clone());
+        if entry.kind == Kind::Batch && !shown_already {
+            self.hot.push(committed.payload_at, entry.payload.clone());
         }
     }
 
@@ -130,6 +164,11 @@ impl Broker {
         }
         out(Effect::Register(topics));
     }
+}
+
+/// An entry as recovery finds it. What replicas send each other is verified.
+fn scanned(Committed { entry, payload_at, .. }: &Committed) -> Scanned {
+    Scanned { entry: entry.clone(), payload_at: *payload_at, damaged: Vec::new(), head: Head::Verified }
 }
 
 /// What applying changed, beyond the state itself.

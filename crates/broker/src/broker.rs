@@ -1,9 +1,10 @@
 //! The broker of one group: takes inputs, keeps the state, emits effects. What each request does is in
 //! `services`; how a batch becomes durable is in `propose.rs` and `apply.rs`.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
 
-use steadfast_consensus::Group;
+use steadfast_consensus::{Group, Write};
 use steadfast_store::log::{Layout, Mark, Room};
 use steadfast_types::{LogOffset, Term, Timestamp};
 
@@ -11,6 +12,7 @@ use crate::checkpoint::Stretch;
 use crate::clock::Clock;
 use crate::damage::Damage;
 use crate::io::{ConnId, Effect, Input, Now, Origin};
+use crate::membership::Membership;
 use crate::options::Options;
 use crate::pending::{Ack, Bundle, InFlight, Parked, Pending, not_stored, unknown};
 use crate::recent::{HotTail, RecentKeys};
@@ -18,8 +20,8 @@ use crate::reply::Reply;
 use crate::request::Request;
 use crate::retention::Retaining;
 use crate::services::{
-    Calls, Clients, Deliveries, HeldPulls, LockHolders, Measuring, ProgressAnswers, ReadsUnderWay, Resets,
-    Statistics, Statuses,
+    Calls, Clients, Confirming, Deliveries, HeldPulls, LockHolders, Measuring, ProgressAnswers,
+    ReadsUnderWay, Resets, Statistics, Statuses,
 };
 use crate::state::State;
 use steadfast_wire::code::response;
@@ -33,7 +35,9 @@ pub(crate) type Out<'a> = dyn FnMut(Effect) + 'a;
 /// What the broker can do at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The entry that opens the term is being written.
+    /// Another replica leads the group, or none does.
+    Following,
+    /// It is elected, and the entry that opens its term is not committed yet.
     Starting,
     /// Serving.
     Leading,
@@ -51,6 +55,12 @@ pub struct Broker {
     pub(crate) phase: Phase,
     pub(crate) state: State,
     pub(crate) group: Group,
+    pub(crate) membership: Membership,
+    /// Ticks at which the group's time goes on, in a group of several.
+    pub(crate) next_tick: Option<u64>,
+    /// The group's next write, for which there is no space yet.
+    pub(crate) held_write: Option<Write>,
+    pub(crate) confirming: Confirming,
     /// End of the applied log.
     pub(crate) applied: Mark,
     /// Term of the last applied entry.
@@ -64,7 +74,8 @@ pub struct Broker {
     pub(crate) retaining: Retaining,
     pub(crate) damage: Damage,
     pub(crate) pending: Pending,
-    pub(crate) in_flight: Option<InFlight>,
+    /// What was proposed and is not committed, in the order of the log. In a group of one that is one batch at most.
+    pub(crate) in_flight: VecDeque<InFlight>,
     /// Requests that wait until a topic has been made.
     pub(crate) parked: Vec<Parked>,
     /// Questions for positions whose update is not durable yet.
@@ -96,14 +107,12 @@ impl Broker {
         for input in inputs {
             self.input(now, input, out);
         }
-        // Nothing is written where the filler may still write zeroes, the entry that opens the term neither.
-        let has_room = self.group.place(0).end <= self.room.filled_to;
-        if self.phase == Phase::Starting && self.group.is_idle() && has_room {
-            self.lead(now, out);
-        }
+        self.begin_alone(now, out);
+        self.tick(now, out);
         self.expire(now, out);
         self.deliver(now, out);
         self.look_after_space(now, out);
+        self.ask_quorum(now, out);
         self.propose(now, out);
         self.maybe_checkpoint(now, out);
         self.maybe_stopped(out);
@@ -112,7 +121,7 @@ impl Broker {
     /// Ticks at which [`Broker::step`] must be called at the latest, even without input.
     pub fn deadline(&self) -> Option<u64> {
         let timeout = self.options.flush_timeout;
-        let writes = self.in_flight.as_ref().filter(|f| !f.acks.is_empty()).map(|f| f.since + timeout);
+        let writes = self.in_flight.iter().find(|f| !f.acks.is_empty()).map(|f| f.since + timeout);
         let pending = self.pending.oldest().map(|since| since + timeout);
         let parked = self.parked.iter().map(|p| p.since + timeout).min();
         let deliveries = self.deliveries.deadline().filter(|_| self.phase == Phase::Leading);
@@ -122,6 +131,7 @@ impl Broker {
             self.calls.deadline(),
             deliveries,
             self.retention_deadline(),
+            self.tick_deadline(),
         ];
         others.into_iter().chain([writes, pending, parked]).flatten().min()
     }
@@ -139,7 +149,7 @@ impl Broker {
 
     fn input(&mut self, now: Now, input: Input, out: &mut Out<'_>) {
         match input {
-            Input::Request(origin, request) => self.request(now, origin, request, out),
+            Input::Request(origin, request) => self.arrived(now, origin, request, out),
             Input::CallAnswered(conn, answer) => self.call_answered(conn, answer, out),
             Input::Disconnected(conn) => self.disconnected(conn, out),
             Input::Persisted(number, mark) => self.persisted(now, number, mark, out),
@@ -147,7 +157,13 @@ impl Broker {
                 self.poison(&cause, out);
                 self.ask_again(now, out);
             }
-            Input::Room(room) => self.room = room,
+            Input::Room(room) => {
+                self.room = room;
+                self.write(out);
+            }
+            Input::Message(message) => self.message(now, message, out),
+            Input::Fetched(number, entries) => self.fetched(now, number, entries, out),
+            Input::Transfer(to) => self.transfer(now, to, out),
             Input::Freed(result) => self.freed(now, result, out),
             Input::ReadDone(number, result) => self.read_done(now, number, result, out),
             Input::CheckpointDone(result) => self.checkpoint_done(now, result, out),
@@ -156,21 +172,6 @@ impl Broker {
             Input::GiveUp(damaged) => self.give_up(now, damaged),
             Input::Scrubbed(scrubbed) => self.scrubbed(scrubbed, out),
             Input::Stop => self.stop(out),
-        }
-    }
-
-    fn lead(&mut self, now: Now, out: &mut Out<'_>) {
-        self.group.campaign();
-        match self.group.drain().write {
-            Some(write) => {
-                self.lock_holders = LockHolders::new(&self.state.locks, now.ticks);
-                let number = write.number;
-                let (applied, acks) = (Vec::new(), Vec::new());
-                let store_time = self.store_time;
-                self.in_flight = Some(InFlight { number, applied, acks, since: now.ticks, store_time });
-                out(Effect::Write(write));
-            }
-            None => self.poison("the group has no leader", out),
         }
     }
 
@@ -184,18 +185,18 @@ impl Broker {
     }
 
     /// The first failed write is the last one (promise P3).
-    fn poison(&mut self, cause: &str, out: &mut Out<'_>) {
+    pub(crate) fn poison(&mut self, cause: &str, out: &mut Out<'_>) {
         if matches!(self.phase, Phase::Poisoned(_)) {
             return;
         }
         self.phase = Phase::Poisoned(cause.to_owned());
         out(Effect::Poisoned(cause.to_owned()));
-        if let Some(in_flight) = self.in_flight.take() {
-            for ack in in_flight.acks {
-                reply(*ack.origin(), unknown(cause), out);
-            }
-        }
+        self.leave_unknown(cause, out);
         self.refuse_pending(response::SERVICE_NOT_AVAILABLE, cause, out);
+        // Others go on, and what this replica knows gets old.
+        if !self.membership.is_alone() {
+            self.turn_away(cause, out);
+        }
     }
 
     /// Answers everything that was not proposed yet: none of it is stored.
@@ -239,8 +240,9 @@ impl Broker {
     fn expire(&mut self, now: Now, out: &mut Out<'_>) {
         let timeout = self.options.flush_timeout;
         let late = |since: u64| now.ticks >= since + timeout;
-        if let Some(in_flight) = self.in_flight.as_mut().filter(|f| late(f.since)) {
-            let cause = format!("the disk did not confirm the write within {timeout} ms");
+        for in_flight in self.in_flight.iter_mut().take_while(|f| late(f.since)) {
+            let who = if self.membership.is_alone() { "the disk" } else { "a quorum of the group" };
+            let cause = format!("{who} did not confirm the write within {timeout} ms");
             for ack in in_flight.acks.drain(..) {
                 reply(*ack.origin(), unknown(&cause), out);
             }
@@ -286,6 +288,7 @@ impl Broker {
     fn disconnected(&mut self, conn: ConnId, out: &mut Out<'_>) {
         self.held.drop_connection(conn, &mut self.state);
         self.reads.drop_connection(conn);
+        self.confirming.drop_connection(conn);
         self.forget_connection(conn, out);
         self.drop_calls(conn, out);
     }
@@ -296,12 +299,14 @@ impl Broker {
                 Phase::Poisoned(_) => Phase::Stopped,
                 _ => Phase::Stopping,
             };
-            self.release_held(out);
+            self.release_held(STOPPING, out);
         }
     }
 
     fn maybe_stopped(&mut self, out: &mut Out<'_>) {
-        let idle = self.in_flight.is_none() && self.pending.is_empty() && self.stretch.is_idle();
+        // A group without a quorum confirms nothing: nobody is waited for who was told so.
+        let waits = |f: &InFlight| self.membership.is_alone() || !f.acks.is_empty();
+        let idle = !self.in_flight.iter().any(waits) && self.pending.is_empty() && self.stretch.is_idle();
         if self.phase == Phase::Stopped || (self.phase == Phase::Stopping && idle) {
             self.phase = Phase::Stopped;
             out(Effect::Stopped);
@@ -310,14 +315,17 @@ impl Broker {
 
     /// Whether messages and changes are taken now; if not, the answer.
     pub(crate) fn check_writable(&self) -> Result<(), Reply> {
-        let cause = match &self.phase {
+        let cause: Cow<'_, str> = match &self.phase {
             Phase::Leading => return Ok(()),
-            Phase::Starting if self.room.disk_full => "the disk is full, the broker cannot start writing",
-            Phase::Starting => "the broker is starting",
-            Phase::Stopping | Phase::Stopped => STOPPING,
-            Phase::Poisoned(cause) => cause,
+            Phase::Following => self.not_leading().into(),
+            Phase::Starting if self.room.disk_full => {
+                "the disk is full, the broker cannot start writing".into()
+            }
+            Phase::Starting => "the broker is starting".into(),
+            Phase::Stopping | Phase::Stopped => STOPPING.into(),
+            Phase::Poisoned(cause) => cause.into(),
         };
-        Err(not_stored(response::SERVICE_NOT_AVAILABLE, cause))
+        Err(not_stored(response::SERVICE_NOT_AVAILABLE, &cause))
     }
 }
 

@@ -58,10 +58,10 @@ impl Broker {
         let long = bytes >= self.options.checkpoint_bytes
             || self.stretch.messages >= self.options.checkpoint_messages;
         let stopping = self.phase == Phase::Stopping
-            && self.in_flight.is_none()
+            && self.in_flight.is_empty()
             && self.pending.is_empty()
             && !self.stretch.final_done;
-        let serving = matches!(self.phase, Phase::Leading | Phase::Stopping);
+        let serving = matches!(self.phase, Phase::Following | Phase::Leading | Phase::Stopping);
         if !serving || !self.stretch.is_idle() || bytes == 0 || now.ticks < self.stretch.retry_at {
             return;
         }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use steadfast_store::unit::{QueueName, Unit};
 use steadfast_types::{LogOffset, QueueOffset};
 
-use crate::broker::{Broker, Out};
+use crate::broker::{Broker, Out, Phase};
 use crate::control::{Control, Hole};
 use crate::io::{DamagedRecord, Effect, Now, Scrubbed};
 
@@ -65,6 +65,10 @@ impl Broker {
 
     /// An operator gives damaged messages up.
     pub(crate) fn give_up(&mut self, now: Now, damaged: Vec<DamagedRecord>) {
+        // Only a leader changes anything.
+        if self.phase == Phase::Following {
+            return;
+        }
         for DamagedRecord { queue, offset, log_offset, .. } in damaged {
             let control =
                 Control::Hole(Hole { topic: queue.topic, queue_id: queue.queue_id, offset, log_offset });

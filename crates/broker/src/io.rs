@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 use bytes::Bytes;
-use steadfast_consensus::Write;
+use steadfast_consensus::{Fetch, Message, ReplicaId, Role, Write};
 use steadfast_store::checkpoint::Checkpoint;
 use steadfast_store::disk::Space;
-use steadfast_store::log::{Gone, Mark, Room};
+use steadfast_store::log::{Entry, Gone, Mark, Room};
 use steadfast_store::reader::Records;
 use steadfast_store::run::RunInfo;
 use steadfast_store::unit::{KeyEntry, QueueName, Unit};
-use steadfast_types::{LogOffset, QueueOffset, Timestamp};
+use steadfast_types::{LogOffset, QueueOffset, Term, Timestamp};
 use steadfast_wire::frame::Serialize;
 use steadfast_wire::header::ExtFields;
 
@@ -87,6 +87,13 @@ pub enum Input {
     Scrubbed(Scrubbed),
     /// An operator gives damaged messages up; they become holes.
     GiveUp(Vec<DamagedRecord>),
+    /// A replica of the group says something.
+    Message(Message),
+    /// [`Effect::Fetch`] with this number was done: the entries, each with the log offset of its frame; None if they could
+    /// not be read.
+    Fetched(u64, Option<Vec<(Entry, LogOffset)>>),
+    /// Hand leadership of the group over to this replica, if this one has it.
+    Transfer(ReplicaId),
     /// Stop cleanly: refuse what is new, finish what is in flight, then [`Effect::Stopped`].
     Stop,
 }
@@ -128,6 +135,12 @@ pub enum Effect {
     Call(ConnId, Call),
     /// Make entries durable, then give [`Input::Persisted`].
     Write(Write),
+    /// Send a message to the replica it names. It may be lost, late, or come twice.
+    Message(Message),
+    /// Read entries from the log ([`Fetch::perform`]), then give [`Input::Fetched`].
+    Fetch(Fetch),
+    /// The replica has this role in its group from now on. Only of a group of several.
+    Role(Term, Role),
     /// Read from disk, then give [`Input::ReadDone`] with the same number.
     Read(u64, ReadJob),
     /// Write an index run and a snapshot, then give [`Input::CheckpointDone`]. At most one is under way.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use steadfast_store::unit::{QueueName, Unit};
-use steadfast_types::{LogOffset, QueueId, QueueOffset, Timestamp};
+use steadfast_types::{LogIndex, LogOffset, QueueId, QueueOffset, Term, Timestamp};
 
 use crate::control::Control;
 use crate::io::{Now, Origin};
@@ -64,7 +64,7 @@ pub(crate) struct PendingControl {
     pub(crate) since: u64,
 }
 
-/// What waits for the write before it.
+/// What waits for the write before it. A replica that does not lead has nothing that waits.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     /// Go first, and may use the reserve.
@@ -154,10 +154,10 @@ impl Applied {
 /// Whether an update of this position was admitted and is not durable yet.
 pub(crate) fn is_position_under_way(
     pending: &Pending,
-    in_flight: Option<&InFlight>,
+    in_flight: &VecDeque<InFlight>,
     (group, topic, queue_id): (&str, &str, QueueId),
 ) -> bool {
-    let in_flight = in_flight.into_iter().flat_map(|f| &f.applied).filter_map(Applied::control);
+    let in_flight = in_flight.iter().flat_map(|f| &f.applied).filter_map(Applied::control);
     pending.all_controls().chain(in_flight).any(|control| control.sets(group, topic, queue_id))
 }
 
@@ -182,13 +182,15 @@ impl Ack {
     }
 }
 
-/// The batch that is being written.
+/// A batch that was proposed and is not committed yet.
 #[derive(Debug)]
 pub(crate) struct InFlight {
-    pub(crate) number: u64,
+    /// The entry that it became.
+    pub(crate) index: LogIndex,
+    pub(crate) term: Term,
     pub(crate) applied: Vec<Applied>,
     pub(crate) acks: Vec<Ack>,
-    /// Ticks at which the write was issued.
+    /// Ticks at which it was proposed.
     pub(crate) since: u64,
     /// Store time of its records.
     pub(crate) store_time: Timestamp,

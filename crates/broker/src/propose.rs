@@ -2,6 +2,7 @@
 //! shares the next one, so a lone sender waits for no timer and many senders share one synced write.
 
 use bytes::BytesMut;
+use steadfast_consensus::Output;
 use steadfast_store::log::{BatchBuilder, CONTROL_ROOM, head_len, identity};
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::unit::{QueueName, Unit};
@@ -9,7 +10,7 @@ use steadfast_types::record::{self, PREFIX_LEN, Stamp};
 use steadfast_types::{LogOffset, QueueId, QueueOffset};
 use steadfast_wire::code::response;
 
-use crate::broker::{Broker, Out, Phase, acknowledge, reply};
+use crate::broker::{Broker, Out, acknowledge, reply};
 use crate::control::Control;
 use crate::io::{Effect, Now};
 use crate::pending::{Ack, Applied, Bundle, InFlight, PendingControl, PendingSend, Told, not_stored};
@@ -42,8 +43,7 @@ impl Selection {
 impl Broker {
     /// Proposes a batch of what waits, if no write is in flight.
     pub(crate) fn propose(&mut self, now: Now, out: &mut Out<'_>) {
-        let may = matches!(self.phase, Phase::Leading | Phase::Stopping) && self.group.is_idle();
-        if !may || self.pending.is_empty() {
+        if self.pending.is_empty() || !self.leads() || !self.group.is_idle() {
             return;
         }
         let mut selection = Selection::default();
@@ -171,31 +171,47 @@ impl Broker {
         }
         let Stamper { builder, applied, .. } = stamper;
         let payload = builder.finish();
-        let proposed = self.group.propose(payload.clone());
-        match proposed.map(|()| self.group.drain().write.expect("what is proposed is written")) {
-            Ok(write) => {
-                let number = write.number;
-                out(Effect::Write(write));
-                let store_time = self.store_time;
-                let mut in_flight = InFlight { number, applied, acks, since: now.ticks, store_time };
-                if sabotage::is(Sabotage::AckBeforeSync) {
-                    in_flight.acks.drain(..).for_each(|ack| acknowledge(ack, &self.options, out));
+        if let Err(error) = self.group.propose(payload.clone()) {
+            return self.not_proposed(now, &applied, acks, &error.to_string(), out);
+        }
+        let Output { write, messages, fetches, .. } = self.group.drain();
+        let entry = write.as_ref().and_then(|write| write.entries.last()).map(|(entry, _)| entry);
+        let (index, term) =
+            entry.map(|entry| (entry.index, entry.term)).expect("what is proposed is written");
+        self.pass_on(write, messages, fetches, out);
+        let store_time = self.store_time;
+        let mut in_flight = InFlight { index, term, applied, acks, since: now.ticks, store_time };
+        if sabotage::is(Sabotage::AckBeforeSync) {
+            in_flight.acks.drain(..).for_each(|ack| acknowledge(ack, &self.options, out));
+        }
+        if sabotage::is(Sabotage::ReadableBeforeCommit) {
+            self.hot.push(place.at, payload);
+            self.show_too_early(now, &mut in_flight, out);
+        }
+        self.in_flight.push_back(in_flight);
+    }
+
+    /// The group does not take a batch now: nothing of it is stored, and its offsets are free again.
+    fn not_proposed(
+        &mut self,
+        now: Now,
+        applied: &[Applied],
+        acks: Vec<Ack>,
+        cause: &str,
+        out: &mut Out<'_>,
+    ) {
+        for record in applied.iter().rev() {
+            match record {
+                Applied::Message { queue, offset, .. } => {
+                    if let Some(queue) = self.state.topics.queue_mut(&queue.topic, queue.queue_id) {
+                        queue.stamped = *offset;
+                    }
                 }
-                if sabotage::is(Sabotage::ReadableBeforeCommit) {
-                    self.hot.push(place.at, payload);
-                    self.show_too_early(now, &mut in_flight, out);
-                }
-                self.in_flight = Some(in_flight);
+                Applied::Control(control) => self.deliveries.abandoned(control, now.ticks),
             }
-            // Leadership was checked; if the engine disagrees nothing was stored.
-            Err(error) => {
-                for ack in acks {
-                    let answer = not_stored(response::SERVICE_NOT_AVAILABLE, &error.to_string());
-                    reply(*ack.origin(), answer, out);
-                }
-                let controls = applied.iter().filter_map(Applied::control);
-                controls.for_each(|control| self.deliveries.abandoned(control, now.ticks));
-            }
+        }
+        for ack in acks {
+            reply(*ack.origin(), not_stored(response::SERVICE_NOT_AVAILABLE, cause), out);
         }
     }
 }

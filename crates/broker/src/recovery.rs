@@ -1,46 +1,30 @@
 //! Opens a data directory: the newest snapshot that verifies, then the log after it. What it leads to is the same
 //! state as before the stop, since both come from the same records.
 
+mod derive;
 mod files;
+mod replay;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use steadfast_consensus::{Group, GroupWriter, Vote};
+use steadfast_consensus::{Group, GroupWriter, LogView, Vote};
 use steadfast_store::checkpoint::{self, CheckpointError, INDEX_DIR, SNAPSHOT_DIR, Snapshot};
-use steadfast_store::disk::{Disk, Mode, Space};
+use steadfast_store::disk::{Disk, Mode};
 use steadfast_store::file::FileError;
-use steadfast_store::log::{
-    self, Batch, Cut, Filler, Head, Kind, Layout, LogWriter, Mark, Room, Scan, ScanError, Scanned,
-    TableEntry, Tail, Truncated, identity, segment_path,
-};
+use steadfast_store::log::{self, Cut, Filler, Layout, LogWriter, Scan, ScanError, Tail, Truncated};
 use steadfast_store::meta::{Meta, MetaError, MetaFile};
-use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::snapshot::{self, Loaded, SnapshotError};
-use steadfast_store::unit::{QueueName, Unit};
-use steadfast_types::record::{Record, Stamp, StoredMessage, records};
-use steadfast_types::{LogIndex, LogOffset, QueueOffset, Term, Timestamp};
+use steadfast_types::{LogIndex, LogOffset};
 
+pub(crate) use self::derive::{Derived, Fenced, derive};
+use self::replay::{Replay, Window};
 use crate::broker::{Broker, Phase};
-use crate::checkpoint::Stretch;
-use crate::clock::Clock;
-use crate::control::Control;
-use crate::damage::Damage;
+use crate::membership::Membership;
 use crate::options::{Flush, Options};
-use crate::pending::{Applied, Pending};
 use crate::reader::Reader;
-use crate::recent::{HotTail, RecentKeys};
-use crate::request::derived;
 use crate::retention::Retaining;
-use crate::services::{
-    Calls, Clients, Deliveries, HeldPulls, LockHolders, Measuring, ProgressAnswers, ReadsUnderWay, Resets,
-    Statistics, Statuses,
-};
 use crate::state::State;
-
-/// The id of the only replica of a group of one.
-const REPLICA: u64 = 1;
 
 /// A data directory that is ready to be served.
 pub struct Opened<D: Disk> {
@@ -112,6 +96,17 @@ pub enum OpenError {
     /// The log is unusable.
     #[error(transparent)]
     Scan(#[from] ScanError),
+    /// There can be no such group.
+    #[error(
+        "replica {id} of {voters:?} cannot be: a group has 1, 3 or 5 replicas, each with an id of its own that is not 0; correct \
+         the list of its replicas"
+    )]
+    Membership {
+        /// The replica.
+        id: u64,
+        /// The group.
+        voters: Vec<u64>,
+    },
     /// A record that was acknowledged is damaged, and with it the knowledge of what it was.
     #[error(
         "the record at log offset {at} in entry {index} was acknowledged and is damaged beyond telling what it was"
@@ -139,19 +134,33 @@ impl OpenError {
 
 /// Opens the directory. `fresh_group` becomes the group's identity if the directory is new.
 pub fn open<D: Disk>(disk: D, options: &Options, fresh_group: u64) -> Result<Opened<D>, OpenError> {
-    open_with(disk, options, fresh_group, false)
+    open_with(disk, options, fresh_group, &Membership::alone(), false)
+}
+
+/// Opens the directory of a replica of the group whose identity is `group`.
+pub fn open_member<D: Disk>(
+    disk: D,
+    options: &Options,
+    group: u64,
+    membership: &Membership,
+) -> Result<Opened<D>, OpenError> {
+    if !membership.is_possible() {
+        return Err(OpenError::Membership { id: membership.id, voters: membership.voters.clone() });
+    }
+    open_with(disk, options, group, membership, false)
 }
 
 /// Opens a directory for a repair: damage that keeps [`open`] from going on is passed where it is known what it hit. The
 /// messages are fenced, and the changes of state that are lost are counted.
 pub fn open_damaged<D: Disk>(disk: D, options: &Options) -> Result<Opened<D>, OpenError> {
-    open_with(disk, options, 0, true)
+    open_with(disk, options, 0, &Membership::alone(), true)
 }
 
 fn open_with<D: Disk>(
     disk: D,
     options: &Options,
     fresh_group: u64,
+    membership: &Membership,
     lenient: bool,
 ) -> Result<Opened<D>, OpenError> {
     for dir in [log::DIR, SNAPSHOT_DIR, INDEX_DIR] {
@@ -168,8 +177,13 @@ fn open_with<D: Disk>(
     let from = replay.broker.applied;
     report.snapshot = from.index;
     let watermark = watermark.max(meta.get().commit);
+    if !membership.is_alone() {
+        let terms = replay.broker.state.terms.all().to_vec();
+        let view = LogView::with_history(from, terms, log::segment_starts(&disk, from.end)?);
+        replay.window = Some(Window::new(view, watermark));
+    }
     let Tail { mark: end, cut, truncated } =
-        log::scan(&disk, Scan { layout, group, from, watermark, lenient }, |found| replay.entry(found))?;
+        log::scan(&disk, Scan { layout, group, from, watermark, lenient }, |found| replay.found(found))?;
     if let Some(error) = replay.error {
         return Err(error);
     }
@@ -182,9 +196,19 @@ fn open_with<D: Disk>(
     report.cut = cut;
     report.truncated = truncated;
     let mut broker = replay.broker;
-    broker.applied = end;
     let vote = Vote { term: meta.get().term, replica: meta.get().vote };
-    broker.group = Group::single(REPLICA, layout, end, broker.applied_term, vote);
+    match replay.window {
+        Some(Window { view, .. }) => {
+            broker.phase = Phase::Following;
+            broker.group = Group::open(&membership.settings(layout), view, vote, broker.applied.index);
+        }
+        // Whatever is in the log of a group of one is committed.
+        None => {
+            broker.applied = end;
+            broker.group = Group::single(membership.id, layout, end, broker.applied_term, vote);
+        }
+    }
+    broker.membership = membership.clone();
     checkpoint::remove_unnamed_runs(&disk)?;
     let bases = log::segment_bases(&disk)?;
     report.warnings.extend(files::incomplete(&disk, &bases, &broker, end.end)?);
@@ -264,246 +288,4 @@ fn load_snapshot<D: Disk>(
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Applies the log to a broker that does not serve yet.
-struct Replay {
-    lenient: bool,
-    lost_changes: u64,
-    proven: u64,
-    broker: Broker,
-    fenced: Vec<Fenced>,
-    error: Option<OpenError>,
-}
-
-impl Replay {
-    fn new(
-        options: &Options,
-        layout: Layout,
-        (snapshot, state): (Option<&Snapshot>, State),
-        lenient: bool,
-    ) -> Self {
-        let state = if sabotage::is(Sabotage::QueueOffsetFromTail) { state.without_ends() } else { state };
-        let mark = snapshot.map(|s| s.mark).unwrap_or_default();
-        let runs = snapshot.map(|s| s.runs.clone()).unwrap_or_default();
-        let broker = Broker {
-            phase: Phase::Starting,
-            state,
-            group: Group::single(REPLICA, layout, Mark::default(), Term::ZERO, Vote::default()),
-            applied: mark,
-            applied_term: snapshot.map(|s| s.term).unwrap_or_default(),
-            store_time: snapshot.map(|s| s.store_time).unwrap_or_default(),
-            room: Room { filled_to: LogOffset::ZERO, disk_full: false, space: Space { total: 0, free: 0 } },
-            layout,
-            retaining: Retaining::default(),
-            damage: Damage::default(),
-            pending: Pending::default(),
-            in_flight: None,
-            parked: Vec::new(),
-            waiting_queries: Vec::new(),
-            hot: HotTail::new(options.hot_bytes),
-            keys: RecentKeys::default(),
-            stretch: Stretch::new(mark.end, runs),
-            clients: Clients::default(),
-            calls: Calls::default(),
-            held: HeldPulls::default(),
-            reads: ReadsUnderWay::default(),
-            resets: Resets::default(),
-            lock_holders: LockHolders::default(),
-            progress_answers: ProgressAnswers::default(),
-            statuses: Statuses::default(),
-            statistics: Statistics::default(),
-            measuring: Measuring::default(),
-            deliveries: Deliveries::default(),
-            clock: Clock::default(),
-            next_queue: BTreeMap::new(),
-            options: options.clone(),
-        };
-        Self { lenient, lost_changes: 0, proven: 0, broker, fenced: Vec::new(), error: None }
-    }
-
-    fn entry(&mut self, found: Scanned) {
-        if self.error.is_some() {
-            return;
-        }
-        self.broker.applied_term = found.entry.term;
-        let segment = self.broker.layout.base_of(found.payload_at);
-        self.broker.state.segments.note(segment, found.entry.store_time());
-        if found.entry.kind != Kind::Batch {
-            return;
-        }
-        let index = found.entry.index;
-        match derive(&found) {
-            Ok(Derived { lost: Some((at, _)), .. }) if !self.lenient => {
-                self.error = Some(OpenError::Unidentified { index, at, repairable: true });
-            }
-            Ok(Derived { applied, fenced, store_time, lost }) => {
-                self.lost_changes += lost.map_or(0, |(_, count)| count);
-                self.broker.store_time = self.broker.store_time.max(store_time);
-                self.proven += u64::from(found.head == Head::Proven);
-                if found.damaged.is_empty() && !matches!(found.head, Head::Lost(_)) {
-                    self.broker.hot.push(found.payload_at, found.entry.payload);
-                }
-                self.apply(index, applied, fenced, store_time);
-            }
-            Err(at) => self.error = Some(OpenError::Unidentified { index, at, repairable: false }),
-        }
-    }
-
-    /// What a record says of itself counts only if it is what must come next.
-    fn apply(&mut self, index: LogIndex, applied: Vec<Applied>, fenced: Vec<Fenced>, at: Timestamp) {
-        let mut next: BTreeMap<&QueueName, QueueOffset> = BTreeMap::new();
-        for record in &applied {
-            let Applied::Message { queue, offset, unit, .. } = record else { continue };
-            let expected = match self.broker.state.topics.queue_mut(&queue.topic, queue.queue_id) {
-                Some(known) => Some(next.entry(queue).or_insert(known.end)),
-                // A queue that never was: it is the name that is damaged.
-                None if fenced.iter().any(|fenced| fenced.unit == *unit) => None,
-                None => continue,
-            };
-            let Some(expected) = expected.filter(|expected| **expected == *offset) else {
-                let at = unit.log_offset;
-                self.error = Some(OpenError::Unidentified { index, at, repairable: false });
-                return;
-            };
-            *expected = expected.next();
-        }
-        self.broker.apply_all(applied, at);
-        for Fenced { queue, offset, unit } in &fenced {
-            if let Some(queue) = self.broker.state.topics.queue_mut(&queue.topic, queue.queue_id) {
-                queue.fence(*offset, *unit);
-            }
-        }
-        self.fenced.extend(fenced);
-    }
-
-    /// Damage that was met, but for the messages that a later record gave up.
-    fn warnings(&self) -> Vec<String> {
-        let holes = self.broker.holes();
-        let stop = self.fenced.iter().filter(|fenced| !holes.contains(&fenced.unit.log_offset));
-        let tell = |Fenced { queue, offset, unit }: &Fenced| {
-            let (at, file) = (unit.log_offset, segment_path(self.broker.layout.base_of(unit.log_offset)));
-            format!(
-                "the message at offset {offset} of queue {queue} (log offset {at} in {file}) is damaged; its consumers stop there"
-            )
-        };
-        stop.map(tell).collect()
-    }
-}
-
-/// What a batch's table has for the identity of a change of state.
-const CONTROL_IDENTITY: u32 = 0;
-
-/// What an entry of the log does.
-pub(crate) struct Derived {
-    pub(crate) applied: Vec<Applied>,
-    pub(crate) fenced: Vec<Fenced>,
-    store_time: Timestamp,
-    /// Changes of state that are damaged: where the first is, and how many.
-    lost: Option<(LogOffset, u64)>,
-}
-
-impl Derived {
-    fn lose(&mut self, at: LogOffset) {
-        self.lost = Some(self.lost.map_or((at, 1), |(first, count)| (first, count + 1)));
-    }
-}
-
-/// A damaged message whose place is known.
-#[derive(Debug, Clone)]
-pub(crate) struct Fenced {
-    pub(crate) queue: QueueName,
-    pub(crate) offset: QueueOffset,
-    pub(crate) unit: Unit,
-}
-
-/// Derives queues, index and state from an entry. A damaged message whose place can still be read is fenced: its
-/// unit carries the checksum that its bytes no longer have, so every read of it says so.
-///
-/// # Errors
-/// The log offset of a damaged record that cannot be identified.
-pub(crate) fn derive(found: &Scanned) -> Result<Derived, LogOffset> {
-    if let Head::Lost(head) = found.head {
-        return derive_headless(found, head);
-    }
-    let batch = Batch::parse(found.entry.payload.clone()).map_err(|_| found.payload_at)?;
-    let mut out = Derived {
-        applied: Vec::with_capacity(batch.len()),
-        fenced: Vec::new(),
-        store_time: batch.store_time(),
-        lost: None,
-    };
-    for (i, TableEntry { range, crc, identity: stated }) in batch.records().enumerate() {
-        let log_offset = found.payload_at + range.start as u64;
-        let damaged = found.damaged.contains(&i);
-        let size = range.len() as u32;
-        if damaged && stated == CONTROL_IDENTITY {
-            out.lose(log_offset);
-            continue;
-        }
-        let bytes = &batch.payload()[range];
-        let applied = match records(bytes).next() {
-            Some(Ok((_, Record::Message(message)))) => {
-                let message = StoredMessage::decode_verified(message).map_err(|_| log_offset)?;
-                let Stamp { queue_id, queue_offset, .. } = message.stamp;
-                if identity(message.topic, queue_id, queue_offset) != stated {
-                    return Err(log_offset);
-                }
-                let (tag, keys) =
-                    if damaged { (0, Vec::new()) } else { derived(message.topic, message.properties) };
-                let queue = QueueName::new(message.topic, message.stamp.queue_id);
-                let offset = message.stamp.queue_offset;
-                let unit = Unit { log_offset, size, tag, crc };
-                if damaged {
-                    out.fenced.push(Fenced { queue: queue.clone(), offset, unit });
-                }
-                Applied::Message {
-                    queue,
-                    offset,
-                    unit,
-                    keys,
-                    store_time: out.store_time,
-                    kind: None,
-                    dead_of: None,
-                }
-            }
-            Some(Ok((_, Record::Control(control)))) if !damaged => {
-                Applied::Control(Control::decode(control).map_err(|_| log_offset)?)
-            }
-            _ => return Err(log_offset),
-        };
-        out.applied.push(applied);
-    }
-    Ok(out)
-}
-
-/// What an entry without a table may have done: each record vouches for its body and its place, so the messages can be
-/// told, but not their properties. All of them are fenced.
-fn derive_headless(found: &Scanned, head: usize) -> Result<Derived, LogOffset> {
-    let mut out =
-        Derived { applied: Vec::new(), fenced: Vec::new(), store_time: Timestamp::ZERO, lost: None };
-    let bytes = found.entry.payload.get(head..).unwrap_or_default();
-    let first = found.payload_at + head as u64;
-    for record in records(bytes) {
-        let last_known = out.fenced.last().map_or(first, |fenced| fenced.unit.log_offset);
-        let (within, record) = record.map_err(|_| last_known)?;
-        let log_offset = first + within as u64;
-        let Record::Message(bytes) = record else {
-            out.lose(log_offset);
-            continue;
-        };
-        let message = StoredMessage::decode(bytes).map_err(|_| log_offset)?;
-        let Stamp { queue_id, queue_offset: offset, store_time, .. } = message.stamp;
-        if message.stamp.log_offset != log_offset {
-            return Err(log_offset);
-        }
-        out.store_time = store_time;
-        let queue = QueueName::new(message.topic, queue_id);
-        // No record has this checksum, as far as anybody knows.
-        let unit = Unit { log_offset, size: bytes.len() as u32, tag: 0, crc: 0 };
-        out.fenced.push(Fenced { queue: queue.clone(), offset, unit });
-        let (keys, kind, dead_of) = (Vec::new(), None, None);
-        out.applied.push(Applied::Message { queue, offset, unit, keys, store_time, kind, dead_of });
-    }
-    Ok(out)
 }

@@ -1,6 +1,6 @@
 //! What a replica wants done.
 
-use steadfast_store::log::{Entry, Keep};
+use steadfast_store::log::{Entry, FRAME_HEADER_LEN, Keep};
 use steadfast_types::{LogIndex, LogOffset, Term};
 
 use crate::ReplicaId;
@@ -61,6 +61,13 @@ pub struct Committed {
     pub payload_at: LogOffset,
     /// Log offset after its frame.
     pub end: LogOffset,
+}
+
+impl Committed {
+    /// Log offset of its frame.
+    pub fn at(&self) -> LogOffset {
+        LogOffset::new(self.payload_at.get() - FRAME_HEADER_LEN as u64)
+    }
 }
 
 /// A read may be answered from a state machine that has applied everything up to an index.

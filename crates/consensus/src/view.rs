@@ -70,6 +70,23 @@ impl LogView {
         }
     }
 
+    /// As [`LogView::after`], of a log that is known back to its first entry: the first index of each stretch of entries
+    /// with the same term, and the places of some entries, both ascending and of entries up to the mark.
+    pub fn with_history(
+        mark: Mark,
+        terms: Vec<(LogIndex, Term)>,
+        places: Vec<(LogIndex, LogOffset)>,
+    ) -> Self {
+        let terms = terms.into_iter().map(|(index, term)| (index.get(), term.get()));
+        let places = places.into_iter().map(|(index, at)| (index.get(), at));
+        Self {
+            // Before the first entry there is nothing, which has term 0.
+            terms: std::iter::once((0, 0)).chain(terms).collect(),
+            places: places.collect(),
+            ..Self::after(mark, Term::ZERO)
+        }
+    }
+
     /// Takes the next entry that was found in the log, with the log offset of its frame.
     pub fn push(&mut self, entry: Entry, at: LogOffset) {
         self.committed = self.committed.max(entry.commit());
@@ -227,7 +244,21 @@ impl LogView {
             return Vec::new();
         };
         fetches.read = entries.into_iter().map(|(entry, at)| (entry_to_engine(entry), at)).collect();
-        fetches.under_way.swap_remove(found).2
+        let last = fetches.read.last().map(|(entry, at)| (entry.index, *at));
+        let waiting = fetches.under_way.swap_remove(found).2;
+        if let Some((index, at)) = last {
+            self.learn_place(index, at);
+        }
+        waiting
+    }
+
+    /// An entry was met here: the next fetch need not look for its place from further away.
+    fn learn_place(&mut self, index: u64, at: LogOffset) {
+        let after = self.places.partition_point(|(known, _)| *known <= index);
+        let before = after.checked_sub(1).map(|before| self.places[before].1);
+        if before.is_none_or(|before| at.get() - before.get() >= STRIDE) {
+            self.places.insert(after, (index, at));
+        }
     }
 
     pub(crate) fn forget_read(&mut self) {

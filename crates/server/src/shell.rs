@@ -133,6 +133,8 @@ impl Shell {
                     let _ = tell.send(measures);
                 }
             }
+            // The server runs groups of one so far: there is nobody to talk to.
+            Effect::Message(_) | Effect::Fetch(_) | Effect::Role(..) => {}
             Effect::Stopped => self.writer.push(WriterJob::Finish),
         }
     }

@@ -315,6 +315,7 @@ impl Node {
                 self.writer.queue.push_back(Job::Finish);
                 self.write(stage);
             }
+            Effect::Message(_) | Effect::Fetch(_) | Effect::Role(..) => {}
             Effect::Call(..) | Effect::Register(_) | Effect::Warn(_) | Effect::Measured(..) => {}
         }
     }

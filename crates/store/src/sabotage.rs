@@ -40,6 +40,12 @@ pub enum Sabotage {
     AckBeforeQuorum,
     /// A leader answers reads without asking whether it still leads.
     StaleLeaderRead,
+    /// A new leader takes messages before it has applied what its predecessors left.
+    LeadsBeforeItHasApplied,
+    /// A leader that was deposed answers senders as if the group had their messages (P1).
+    DeposedLeaderAnswersOk,
+    /// A leader that was deposed answers senders as if nobody could ever have their messages (P8).
+    DeposedLeaderAnswersFailed,
 }
 
 #[cfg(feature = "sabotage")]

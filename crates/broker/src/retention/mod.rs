@@ -83,7 +83,7 @@ impl Broker {
     /// Ticks of the next look, if there is anything to look at.
     pub(crate) fn retention_deadline(&self) -> Option<u64> {
         let idle = self.state.segments.iter().len() <= 1 && self.retaining.dropped.is_empty();
-        (self.phase == Phase::Leading && !idle).then_some(self.retaining.next)
+        (self.phase == Phase::Leading && self.membership.is_alone() && !idle).then_some(self.retaining.next)
     }
 
     /// What the log has no longer.
@@ -97,7 +97,8 @@ impl Broker {
         if std::mem::take(&mut self.retaining.withdrawn) {
             out(Effect::Warn(WITHDRAWN.to_owned()));
         }
-        if self.phase != Phase::Leading || now.ticks < self.retaining.next {
+        // A replica that was away for long needs the whole log: nothing can fill it up otherwise yet.
+        if self.phase != Phase::Leading || !self.membership.is_alone() || now.ticks < self.retaining.next {
             return;
         }
         self.retaining.next = now.ticks + self.options.retention.every;

@@ -34,6 +34,7 @@ impl Broker {
         let (producers, consumers) = self.clients.counts();
         let phase = match &self.phase {
             Phase::Leading => "serving".to_owned(),
+            Phase::Following => "following".to_owned(),
             Phase::Starting => "starting".to_owned(),
             Phase::Stopping | Phase::Stopped => "stopping".to_owned(),
             Phase::Poisoned(cause) => format!("no writes since: {cause}"),

@@ -71,15 +71,11 @@ impl HeldPulls {
     }
 }
 
-fn stopping() -> Reply {
-    Reply::error(response::SERVICE_NOT_AVAILABLE, STOPPING)
-}
-
 impl Broker {
     /// There is nothing yet: the pull waits, unless the broker stops.
     pub(super) fn hold(&mut self, now: Now, origin: Origin, pull: PullRequest, filter: TagFilter) -> Answer {
         if matches!(self.phase, Phase::Stopping | Phase::Stopped) {
-            return Err(stopping());
+            return Err(Reply::error(response::SERVICE_NOT_AVAILABLE, STOPPING));
         }
         // Nobody would get the answer.
         if origin.oneway {
@@ -136,13 +132,13 @@ impl Broker {
         }
     }
 
-    /// The broker stops: nothing will come. Some clients (Java 4.9) do not notice that a connection was closed until
+    /// Nothing will come any more: the broker stops, or another replica leads. Some clients (Java 4.9) do not notice that a connection was closed until
     /// their pull times out, half a minute later; an error lets them pull again after some seconds, wherever the route
     /// leads by then.
-    pub(crate) fn release_held(&mut self, out: &mut Out<'_>) {
+    pub(crate) fn release_held(&mut self, cause: &str, out: &mut Out<'_>) {
         while let Some((_, number)) = self.held.by_deadline.first().copied() {
             let Some(held) = self.held.remove(number, &mut self.state) else { return };
-            reply(held.origin, stopping(), out);
+            reply(held.origin, Reply::error(response::SERVICE_NOT_AVAILABLE, cause.to_owned()), out);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod admin;
 mod calls;
+mod confirming;
 mod conflicts;
 mod delay;
 mod deliver;
@@ -27,6 +28,7 @@ mod subscription_groups;
 mod topics;
 
 pub(crate) use calls::Calls;
+pub(crate) use confirming::Confirming;
 pub(crate) use deliver::Deliveries;
 pub(crate) use groups::Clients;
 pub(crate) use held::HeldPulls;

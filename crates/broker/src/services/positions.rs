@@ -61,7 +61,7 @@ impl Broker {
 
     /// Whether an update of a position was admitted and is not durable yet.
     pub(super) fn is_moving(&self, group: &str, topic: &str, queue_id: QueueId) -> bool {
-        is_position_under_way(&self.pending, self.in_flight.as_ref(), (group, topic, queue_id))
+        is_position_under_way(&self.pending, &self.in_flight, (group, topic, queue_id))
     }
 
     /// UPDATE_CONSUMER_OFFSET. Answered once the position is durable.
@@ -96,7 +96,7 @@ impl Broker {
         }
         if self.is_durably(group, &queue.topic, queue_id, offset)
             && self.pending.controls.is_empty()
-            && self.in_flight.is_none()
+            && self.in_flight.is_empty()
         {
             return Ok(Some(Reply::ok()));
         }

@@ -176,7 +176,7 @@ impl Broker {
         reply(origin, answer, out);
     }
 
-    fn check_pull(&self, pull: &PullRequest) -> Result<TagFilter, Reply> {
+    pub(super) fn check_pull(&self, pull: &PullRequest) -> Result<TagFilter, Reply> {
         if self.options.permission & PERM_READ == 0 {
             let remark =
                 format!("the broker serves no messages (brokerPermission={})", self.options.permission);

@@ -96,6 +96,11 @@ impl ReadsUnderWay {
         Ok(None)
     }
 
+    /// Another replica delivers what is due: what is being read for that is void.
+    pub(crate) fn forget_deliveries(&mut self) {
+        self.by_number.retain(|_, purpose| !matches!(purpose, ReadPurpose::Delayed(..)));
+    }
+
     /// Nobody waits for the answers to this connection any more.
     pub(crate) fn drop_connection(&mut self, conn: ConnId) {
         self.waiting.retain(|waiting| waiting.origin.conn != conn);

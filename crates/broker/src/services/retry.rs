@@ -208,7 +208,7 @@ impl Broker {
     fn acknowledgement(&self, group: &str, message: &StoredMessage<'_>) -> Option<Control> {
         let (topic, queue_id, offset) = (message.topic, message.stamp.queue_id, message.stamp.queue_offset);
         let may_be_next = self.state.positions.get(group, topic, queue_id) == Some(offset)
-            || is_position_under_way(&self.pending, self.in_flight.as_ref(), (group, topic, queue_id));
+            || is_position_under_way(&self.pending, &self.in_flight, (group, topic, queue_id));
         let (group, topic) = (group.into(), topic.into());
         may_be_next.then_some(Control::Processed(Position { group, topic, queue_id, offset }))
     }

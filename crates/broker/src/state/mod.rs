@@ -10,6 +10,7 @@ mod positions;
 mod queue;
 mod removal;
 mod segments;
+mod terms;
 mod topics;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use segments::Segments;
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::snapshot::Undecodable;
 use steadfast_types::{LogOffset, Timestamp, topic};
+use terms::Terms;
 pub use topics::TopicConfig;
 pub(crate) use topics::{Topic, Topics};
 
@@ -33,7 +35,7 @@ use crate::control::{Control, Position};
 use crate::jump::{Jump, JumpCause, Move};
 
 /// Version of the encoding below.
-const VERSION: u16 = 8;
+const VERSION: u16 = 9;
 
 /// Everything that the log decides.
 #[derive(Debug, Default)]
@@ -45,6 +47,7 @@ pub(crate) struct State {
     pub(crate) jumps: Jumps,
     pub(crate) locks: Locks,
     pub(crate) segments: Segments,
+    pub(crate) terms: Terms,
     /// Records of retention's last decision that hold; 0 once it is complete.
     expiring: u32,
 }
@@ -163,6 +166,7 @@ impl State {
         self.jumps.encode(&mut out);
         self.locks.encode(&mut out);
         self.segments.encode(&mut out);
+        self.terms.encode(&mut out);
         out.put_u32(self.expiring);
         out.into()
     }
@@ -187,6 +191,7 @@ impl State {
             jumps: Jumps::decode(bytes)?,
             locks: Locks::decode(bytes)?,
             segments: Segments::decode(bytes)?,
+            terms: Terms::decode(bytes)?,
             expiring: bytes.try_get_u32()?,
         })
     }

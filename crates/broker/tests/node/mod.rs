@@ -14,9 +14,8 @@ use steadfast_broker::measures::Measures;
 use steadfast_broker::reader::Reader;
 use steadfast_broker::recovery::{self, Opened};
 use steadfast_broker::request::{self, Edge};
-use steadfast_broker::{Broker, Options, TopicConfig};
-use steadfast_consensus::GroupWriter;
-use steadfast_consensus::Write;
+use steadfast_broker::{Broker, Membership, Options, TopicConfig};
+use steadfast_consensus::{GroupWriter, Role, Write};
 use steadfast_store::checkpoint::{self, Checkpoint};
 use steadfast_store::disk::Disk;
 use steadfast_store::log::{Filler, Layout};
@@ -99,7 +98,7 @@ impl Message {
 
 pub(crate) struct Node {
     pub(crate) disk: MemDisk,
-    options: Options,
+    pub(crate) options: Options,
     /// The wall clock at ticks 0.
     pub(crate) wall: u64,
     pub(crate) broker: Broker,
@@ -136,6 +135,10 @@ pub(crate) struct Node {
     pub(crate) patience: Option<usize>,
     /// The last figures told.
     measures: Option<Measures>,
+    /// What it says to other replicas.
+    pub(crate) outbox: Vec<steadfast_consensus::Message>,
+    /// The roles that it had in its group.
+    pub(crate) roles: Vec<Role>,
 }
 
 /// Small, so that everything happens soon.
@@ -170,7 +173,16 @@ impl Node {
 
     /// As [`Node::open_at`], but the broker has no space to begin writing yet.
     pub(crate) fn starting(disk: MemDisk, options: Options, wall: u64) -> Self {
-        let opened = recovery::open(disk.clone(), &options, 42).unwrap();
+        Self::starting_as(disk, options, wall, &Membership::alone())
+    }
+
+    /// As [`Node::starting`], as a replica of a group.
+    pub(crate) fn starting_as(disk: MemDisk, options: Options, wall: u64, membership: &Membership) -> Self {
+        let opened = match membership.is_alone() {
+            true => recovery::open(disk.clone(), &options, 42),
+            false => recovery::open_member(disk.clone(), &options, 42, membership),
+        };
+        let opened = opened.unwrap();
         let Opened { broker, writer, filler, reader, layout, report } = opened;
         let edge = Edge {
             store_host: options.store_host,
@@ -208,6 +220,8 @@ impl Node {
             checkpoint: None,
             hold_freeing: false,
             freeing: None,
+            outbox: Vec::new(),
+            roles: Vec::new(),
         }
     }
 
@@ -325,6 +339,18 @@ impl Node {
             }
             Effect::Register(topics) => {
                 self.registered = topics;
+                None
+            }
+            Effect::Message(message) => {
+                self.outbox.push(message);
+                None
+            }
+            Effect::Fetch(fetch) => {
+                let entries = fetch.perform(&self.disk, self.layout).ok();
+                Some(Input::Fetched(fetch.number, entries))
+            }
+            Effect::Role(_, role) => {
+                self.roles.push(role);
                 None
             }
             Effect::Stopped => None,

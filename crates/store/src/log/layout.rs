@@ -2,7 +2,7 @@
 
 use steadfast_types::{LogIndex, LogOffset};
 
-use super::frame::frame_len;
+use super::frame::{self, Entry, frame_len};
 use super::segment::SEGMENT_HEADER_LEN;
 
 /// How a group's log is cut into segments. Fixed when the group is made.
@@ -21,6 +21,14 @@ pub struct Mark {
     pub end: LogOffset,
     /// Its chain value.
     pub chain: u32,
+}
+
+impl Mark {
+    /// The end of the log once `entry`, the next one, follows with its frame at `at`.
+    pub fn after(self, entry: &Entry, at: LogOffset) -> Self {
+        let (_, chain) = frame::header(entry, at, self.chain);
+        Self { index: entry.index, end: at + frame_len(entry.payload.len()), chain }
+    }
 }
 
 /// Where a frame goes.

@@ -29,7 +29,7 @@ pub use frame::{Entry, FRAME_HEADER_LEN, FrameError, Kind, frame_len};
 pub use kept::Gone;
 pub use layout::{Layout, Mark, Place};
 pub use scan::{Cut, Damage, Head, Scan, ScanError, Scanned, Tail, Truncated, scan};
-pub use segment::{SEGMENT_HEADER_LEN, segment_bases, segment_path};
+pub use segment::{SEGMENT_HEADER_LEN, segment_bases, segment_path, segment_starts};
 pub use spare::retire;
 pub use walk::{WalkError, walk};
 pub use writer::{AppendError, Keep, LogWriter};

@@ -52,6 +52,13 @@ pub struct Scanned {
     pub head: Head,
 }
 
+impl Scanned {
+    /// Log offset of its frame.
+    pub fn at(&self) -> LogOffset {
+        LogOffset::new(self.payload_at.get() - FRAME_HEADER_LEN as u64)
+    }
+}
+
 /// What vouches for an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {

@@ -11,7 +11,7 @@ use std::io;
 use steadfast_types::{LogIndex, LogOffset};
 
 use super::DIR;
-use crate::disk::{BLOCK, Disk};
+use crate::disk::{BLOCK, Disk, DiskFile, Mode};
 
 /// Bytes of the header: one block, so that it is never torn together with a frame of an earlier write.
 pub const SEGMENT_HEADER_LEN: usize = BLOCK;
@@ -85,4 +85,17 @@ pub fn segment_bases<D: Disk>(disk: &D) -> io::Result<Vec<LogOffset>> {
         names.iter().filter(|n| n.len() == 20).filter_map(|n| n.parse().ok()).map(LogOffset::new).collect();
     bases.sort_unstable();
     Ok(bases)
+}
+
+/// Index and log offset of the first frame of each segment that begins before `end`. A segment whose header cannot be read
+/// is left out.
+pub fn segment_starts<D: Disk>(disk: &D, end: LogOffset) -> io::Result<Vec<(LogIndex, LogOffset)>> {
+    let mut starts = Vec::new();
+    for base in segment_bases(disk)?.into_iter().filter(|base| *base < end) {
+        let mut block = vec![0; SEGMENT_HEADER_LEN];
+        let read = disk.open(&segment_path(base), Mode::Read)?.read_at(&mut block, 0)?;
+        let header = SegmentHeader::decode(&block[..read]).ok().filter(|header| header.base == base);
+        starts.extend(header.map(|header| (header.first_index, base + SEGMENT_HEADER_LEN as u64)));
+    }
+    Ok(starts)
 }

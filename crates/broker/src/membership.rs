@@ -1,0 +1,61 @@
+//! Which replica of its group a broker is.
+
+use steadfast_consensus::{Limits, ReplicaId, Settings, Timing};
+use steadfast_store::log::Layout;
+
+/// A replica and its group.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    /// This replica; not 0.
+    pub id: ReplicaId,
+    /// All replicas of the group, this one too: 1, 3 or 5.
+    pub voters: Vec<ReplicaId>,
+    /// Where election time-outs come from; to differ between replicas.
+    pub seed: u64,
+    /// Milliseconds of a tick.
+    pub tick: u64,
+    /// How long things take, in ticks.
+    pub timing: Timing,
+    /// What may be held in memory for the other replicas.
+    pub limits: Limits,
+}
+
+impl Membership {
+    /// A group of one.
+    pub fn alone() -> Self {
+        Self::of(1, vec![1])
+    }
+
+    /// A replica of a group, with the usual times and limits.
+    pub fn of(id: ReplicaId, voters: Vec<ReplicaId>) -> Self {
+        Self { id, voters, seed: id, tick: 50, timing: Timing::default(), limits: Limits::default() }
+    }
+
+    /// Whether there is no other replica.
+    pub fn is_alone(&self) -> bool {
+        self.voters.len() == 1
+    }
+
+    /// Whether there can be such a group with this replica in it.
+    pub(crate) fn is_possible(&self) -> bool {
+        let mut distinct = self.voters.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        matches!(distinct.len(), 1 | 3 | 5)
+            && distinct.len() == self.voters.len()
+            && !distinct.contains(&0)
+            && distinct.contains(&self.id)
+            && self.tick > 0
+    }
+
+    pub(crate) fn settings(&self, layout: Layout) -> Settings {
+        Settings {
+            id: self.id,
+            voters: self.voters.clone(),
+            layout,
+            seed: self.seed,
+            timing: self.timing.clone(),
+            limits: self.limits,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The broker on a group of several: what is acknowledged is on a quorum, whoever leads then goes on with it, and every
+//! replica has the same state, whatever the way by which it came to it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod node;
+mod replicas;
+
+use node::{query_header, send_header};
+use replicas::Replicas;
+use steadfast_consensus::Role;
+use steadfast_wire::code::response;
+
+#[test]
+fn what_one_leader_took_the_next_one_goes_on_with() {
+    for count in [3, 5] {
+        let mut group = Replicas::new(count);
+        let first = group.leader();
+        for i in 0..40 {
+            let sent = group.send(first, "T", i % 2, &format!("m{i}"));
+            assert_eq!((sent.code, sent.number("queueOffset")), (response::SUCCESS, i64::from(i / 2)));
+        }
+        group.pass(100);
+        assert!(group.agree(), "followers have applied the same");
+
+        group.cut.insert(first);
+        let second = group.leader();
+        assert_ne!(first, second);
+        assert!(matches!(group.node(second).roles.last(), Some(Role::Leader)));
+        let sent = group.send(second, "T", 0, "after");
+        assert_eq!((sent.code, sent.number("queueOffset")), (response::SUCCESS, 20), "it goes on there");
+        let expected: Vec<String> = (0..40).step_by(2).map(|i| format!("m{i}")).collect();
+        assert_eq!(group.read(second, "T", 0)[..20], expected);
+        assert_eq!(group.ask(second, query_header("T", "m7", 0, i64::MAX), "").bodies(), ["m7"]);
+
+        group.cut.clear();
+        group.pass(1_000);
+        assert!(group.agree(), "the first leader has caught up");
+        assert_eq!(group.pull(second, "T", 0, 20).bodies(), ["after"]);
+    }
+}
+
+/// A checkpoint of its own, or a restart, changes nothing of what a replica knows.
+#[test]
+fn a_replica_that_was_started_again_is_in_the_same_state() {
+    let mut group = Replicas::new(3);
+    let leader = group.leader();
+    for round in 0..3u64 {
+        for i in 0..30 {
+            group.send(leader, "T", i % 3, &format!("{round}-{i}"));
+        }
+        let down = group.others(leader)[round as usize % 2];
+        group.restart(down);
+        group.send(leader, "T", 0, "while it was away");
+        group.pass(500);
+        assert_eq!(group.leader(), leader);
+        assert!(group.agree(), "round {round}");
+    }
+    group.restart(leader);
+    let next = group.leader();
+    group.pass(500);
+    assert!(group.agree());
+    let pulled = group.pull(next, "T", 1, 0);
+    assert_eq!(pulled.number("maxOffset"), 30);
+    for round in 0..3 {
+        let key = format!("{round}-17");
+        assert_eq!(group.ask(next, query_header("T", &key, 0, i64::MAX), "").bodies(), [key]);
+    }
+}
+
+/// One that was away for longer than the others' checkpoints still gets what it lacks: also from a leader that knows of
+/// these entries only from its snapshot.
+#[test]
+fn a_replica_gets_entries_that_others_have_only_on_disk() {
+    let mut group = Replicas::new(3);
+    let leader = group.leader();
+    let away = group.others(leader)[0];
+    let third = group.others(leader)[1];
+    for i in 0..10 {
+        group.send(leader, "T", 0, &format!("m{i}"));
+    }
+    group.pass(100);
+    group.cut.insert(away);
+    for i in 10..100 {
+        group.send(leader, "T", 0, &format!("m{i}"));
+    }
+    group.pass(100);
+    group.restart(leader);
+    group.restart(third);
+    let leader = group.leader();
+    let sent = group.send(leader, "T", 0, "m100");
+    assert_eq!(sent.code, response::SUCCESS, "{sent:?}");
+    group.cut.clear();
+    group.pass(2_000);
+    assert!(group.agree());
+    let leader = group.leader();
+    assert_eq!(group.read(leader, "T", 0), (0..=100).map(|i| format!("m{i}")).collect::<Vec<_>>());
+}
+
+/// What a deposed leader alone has is gone, and its offsets go to others: nobody saw them.
+#[test]
+fn an_offset_that_nobody_saw_is_given_again() {
+    let mut group = Replicas::new(3);
+    let old = group.leader();
+    group.send(old, "T", 0, "seen");
+    group.pass(100);
+    group.cut.insert(old);
+    let lost = group.request(old, send_header("T", 0, ""), "lost");
+    let new = group.leader();
+    assert_eq!(group.send(new, "T", 0, "kept").number("queueOffset"), 1);
+    group.cut.clear();
+    group.pass(1_000);
+    let answer = group.node(old).answer_to(lost).expect("it was told when its leader was deposed");
+    assert!(answer.remark.starts_with("stored=unknown; retry=same id"), "{}", answer.remark);
+    assert!(group.agree());
+    assert_eq!(group.read(new, "T", 0), ["seen", "kept"]);
+    // And it can lead again.
+    group.cut.insert(new);
+    let next = group.leader();
+    assert_eq!(group.send(next, "T", 0, "on").number("queueOffset"), 2);
+}
