@@ -241,6 +241,28 @@ fn a_full_disk_first_forgets_the_old_then_the_oldest_then_refuses() {
     assert_eq!(node.send("T", 0, "fits", "").code, response::SUCCESS, "service resumes");
 }
 
+/// It may be somebody else who filled the disk: what a group still has to process gives way to age and to a limit that an
+/// operator set, not to that.
+#[test]
+fn a_full_disk_takes_nothing_that_a_group_has_to_process() {
+    let mut node = open(Options { retention: Retention { hours: vec![], ..small().retention }, ..small() });
+    send(&mut node, 0..45);
+    for (queue, processed) in [(0, 12), (1, 22)] {
+        node.commit("slow", "T", queue, processed);
+    }
+    node.disk.set_space(Space { total: 100 * SEGMENT, free: 8 * SEGMENT });
+    wait(&mut node, MINUTE / 2);
+    assert_eq!(bases(&node), [2, 3, 4], "the group has processed 24 messages");
+    let header = Header::request(request::GET_RETENTION, 0);
+    let report = RetentionReport::decode(&node.ask(header.into_owned(), Bytes::new()).body).unwrap();
+    assert!(report.segments[0].why.contains("group slow has not processed queue T/0"), "{report:?}");
+    assert!(report.pins[0].release.contains("deleteSubGroup -g slow"), "{report:?}");
+    let told = node.warnings.iter().find(|text| text.contains("log files should go")).expect("it is told");
+    assert!(told.contains("still has to process"), "{told}");
+    wait(&mut node, 3 * MINUTE);
+    assert_eq!(bases(&node), [4], "they are older than messages are kept");
+}
+
 /// On a full disk no message comes that would make a checkpoint due, and without one nothing may go.
 #[test]
 fn a_full_disk_is_emptied_though_no_snapshot_was_due() {

@@ -117,12 +117,12 @@ impl Broker {
         });
         let mut candidates = self.candidates(&segments);
         let is_awaited = self.await_snapshot(demand, &segments, candidates.len());
-        if demand.at_least == 0 {
+        if demand.count() == 0 {
             candidates.retain(|(_, newest)| *newest < demand.older_than);
         }
         if candidates.first().is_some_and(|(_, newest)| demand.wants(*newest, 0)) {
             self.ask_for_extents(demand, candidates, out);
-        } else if candidates.is_empty() && demand.at_least > 0 && !is_awaited {
+        } else if candidates.is_empty() && demand.count() > 0 && !is_awaited {
             self.tell_pressed(now, demand, "the file that is being written always stays", out);
         }
     }
@@ -136,7 +136,7 @@ impl Broker {
         out(Effect::Warn(format!(
             "{} log files should go to make space ({} % of the disk are in use) and none can: {cause}; steadfast admin \
              retention shows what keeps them",
-            demand.at_least,
+            demand.count(),
             self.room.space.used_percent()
         )));
     }
@@ -162,7 +162,7 @@ impl Broker {
         let tail = self.layout.base_of(self.applied.end);
         let covered = |base: LogOffset| base + self.layout.segment_size <= self.stretch.from;
         let more = segments.iter().any(|(base, _)| !covered(*base) && *base < tail);
-        let is_awaited = more && demand.at_least > before;
+        let is_awaited = more && demand.count() > before;
         if is_awaited {
             self.retaining.cover = tail;
         }
@@ -197,13 +197,14 @@ impl Broker {
             }
         };
         let mut going: Vec<usize> = Vec::new();
-        let pins = self.state.pins();
-        let pins: Vec<_> = pins.iter().filter_map(|pin| Some((pin, pin.extent(&extents)?))).collect();
+        let pinned = held(&self.state.pins(), &extents, candidates.len());
+        let awaited = if demand.processed > demand.at_least { self.state.awaited() } else { Vec::new() };
+        let awaited = held(&awaited, &extents, candidates.len());
         for (i, (_, newest)) in candidates.iter().enumerate() {
             if !demand.wants(*newest, going.len()) {
                 break;
             }
-            if !pins.iter().any(|(pin, extent)| pin.needs(&extent.offsets[i])) {
+            if !pinned[i] && (!awaited[i] || demand.insists(*newest, going.len())) {
                 going.push(i);
             }
         }
@@ -211,7 +212,7 @@ impl Broker {
         if segments.is_empty() {
             // All of it is needed: that will not change so soon.
             self.retaining.next = now.ticks + PINNED_PAUSE * self.options.retention.every;
-            if demand.at_least > 0 {
+            if demand.count() > 0 {
                 self.tell_pressed(now, demand, "somebody still has to process messages in each of them", out);
             }
             return;
@@ -288,6 +289,11 @@ impl Broker {
         }
     }
 
+    /// Whether the disk is so full that messages go whatever their age, unless a group still has to process them.
+    pub(crate) fn is_forcing(&self) -> bool {
+        self.room.space.used_percent() > self.options.retention.force_above
+    }
+
     /// Whether the disk is too full for messages; the text says so.
     pub(crate) fn check_space(&self) -> Result<(), String> {
         let (used, limit) = (self.room.space.used_percent(), self.options.retention.refuse_above);
@@ -299,6 +305,13 @@ impl Broker {
              or add some, service resumes by itself"
         ))
     }
+}
+
+/// Which of the first so many segments of the extents hold messages that are needed.
+fn held(pins: &[Pin], extents: &[Extent], segments: usize) -> Vec<bool> {
+    let pins: Vec<_> = pins.iter().filter_map(|pin| Some((pin, pin.extent(extents)?))).collect();
+    let is_held = |i: usize| pins.iter().any(|(pin, extent)| pin.needs(&extent.offsets[i]));
+    (0..segments).map(is_held).collect()
 }
 
 /// Where a queue begins when the segments `going` go; None if that does not move it. What it has left in older

@@ -50,6 +50,13 @@ impl State {
         holding.flat_map(|topic| &topic.queues).filter_map(|queue| self.pin(queue)).collect()
     }
 
+    /// What groups still have to process of topics that are not protected: a full disk alone does not take it from them.
+    pub(crate) fn awaited(&self) -> Vec<Pin> {
+        let others = self.topics.iter().filter(|topic| !self.holds(topic));
+        let pins = others.flat_map(|topic| &topic.queues).filter_map(|queue| self.pin(queue));
+        pins.filter(|pin| matches!(pin.holder, Holder::Group(_))).collect()
+    }
+
     /// Whether messages of a topic may be needed.
     pub(crate) fn holds(&self, topic: &Topic) -> bool {
         *topic.config.name == *SCHEDULE || self.is_protected(topic)

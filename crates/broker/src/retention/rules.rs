@@ -18,8 +18,8 @@ pub struct Retention {
     pub every: u64,
     /// Above this, old messages are removed at any hour (`diskMaxUsedSpaceRatio`).
     pub clean_above: u32,
-    /// Above this, the oldest are removed whatever their age (`diskSpaceCleanForciblyRatio`); 100 is never
-    /// (`cleanFileForciblyEnable=false`).
+    /// Above this, the oldest that nobody still has to process are removed whatever their age
+    /// (`diskSpaceCleanForciblyRatio`); 100 is never (`cleanFileForciblyEnable=false`).
     pub force_above: u32,
     /// Above this, messages are refused (`diskSpaceWarningLevelRatio`).
     pub refuse_above: u32,
@@ -64,12 +64,24 @@ pub(crate) struct Demand {
     pub(super) older_than: Timestamp,
     /// So many at least, the oldest ones, whatever their age.
     pub(super) at_least: usize,
+    /// So many at least if every group has processed them.
+    pub(super) processed: usize,
 }
 
 impl Demand {
     /// Whether a segment should go, when `taken` others do.
     pub(super) fn wants(&self, newest: Timestamp, taken: usize) -> bool {
+        self.insists(newest, taken) || taken < self.processed
+    }
+
+    /// Whether it should go even if groups of unprotected topics have messages in it to process.
+    pub(super) fn insists(&self, newest: Timestamp, taken: usize) -> bool {
         newest < self.older_than || taken < self.at_least
+    }
+
+    /// How many should go whatever their age.
+    pub(super) fn count(&self) -> usize {
+        self.at_least.max(self.processed)
     }
 }
 
@@ -88,8 +100,12 @@ impl Retention {
         } else {
             0
         };
-        let at_least = too_long.max(too_full).div_ceil(segment_size) as usize;
-        Demand { older_than: Timestamp::new(older_than), at_least }
+        let segments = |bytes: u64| bytes.div_ceil(segment_size) as usize;
+        Demand {
+            older_than: Timestamp::new(older_than),
+            at_least: segments(too_long),
+            processed: segments(too_full),
+        }
     }
 }
 
@@ -134,10 +150,11 @@ mod tests {
         let rules = Retention { bytes: 65, ..Retention::default() };
         assert_eq!(demand(&rules, at, 100).at_least, 4);
         let rules = Retention::default();
-        assert_eq!(demand(&rules, at, 850).at_least, 0);
-        assert_eq!(demand(&rules, at, 871).at_least, 3, "21 bytes too many");
+        assert_eq!(demand(&rules, at, 850).processed, 0);
+        let full = demand(&rules, at, 871);
+        assert_eq!((full.at_least, full.processed), (0, 3), "21 bytes too many");
         let rules = Retention { force_above: 100, ..Retention::default() };
-        assert_eq!(demand(&rules, at, 1_000).at_least, 0, "never by force");
+        assert_eq!(demand(&rules, at, 1_000).processed, 0, "never by force");
         assert!(demand(&rules, at, 1_000).older_than > Timestamp::ZERO, "but by age");
     }
 }

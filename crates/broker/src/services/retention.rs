@@ -13,8 +13,8 @@ use crate::broker::{Broker, Out, reply};
 use crate::io::{Extent, Now, Origin, ReadJob, ReadResult};
 use crate::reply::Reply;
 use crate::retention::{Holder, Pin};
-use crate::state::TopicConfig;
 use crate::state::attributes::PROTECTED;
+use crate::state::{Topic, TopicConfig};
 
 /// Segments in a report.
 const SEGMENTS: usize = 256;
@@ -55,8 +55,14 @@ impl Broker {
     }
 
     fn report(&self, now: Now, segments: &[(LogOffset, Timestamp)], extents: &[Extent]) -> RetentionReport {
-        let pins: Vec<PinnedMessages> =
-            self.state.pins().iter().filter_map(|pin| self.pinned(now, pin, segments, extents)).collect();
+        let awaited = if self.is_forcing() { self.state.awaited() } else { Vec::new() };
+        let pins: Vec<PinnedMessages> = self
+            .state
+            .pins()
+            .iter()
+            .chain(&awaited)
+            .filter_map(|pin| self.pinned(now, pin, segments, extents))
+            .collect();
         let kept = segments.iter().map(|(base, newest)| KeptSegment {
             base: base.get(),
             newest: newest.get(),
@@ -115,7 +121,7 @@ impl Broker {
         Some(PinnedMessages {
             topic: pin.queue.topic.to_string(),
             queue_id: pin.queue.queue_id.get(),
-            release: release(pin, &topic.config),
+            release: self.release(pin, topic),
             why: why(pin),
             group,
             from: pin.from.get(),
@@ -124,6 +130,24 @@ impl Broker {
             age: held.first().map_or(0, |(_, newest)| now.wall.since(*newest)),
             segments: held.iter().map(|(base, _)| base.get()).collect(),
         })
+    }
+
+    fn release(&self, Pin { holder, .. }: &Pin, topic: &Topic) -> String {
+        let name = &topic.config.name;
+        match holder {
+            Holder::Group(group) => format!(
+                "let group {group} consume topic {name}, or move its position there, or {}",
+                if self.state.is_protected(topic) {
+                    unprotect(&topic.config)
+                } else {
+                    format!("delete the group: deleteSubGroup -g {group}")
+                }
+            ),
+            Holder::Nobody => {
+                format!("let a consumer group consume topic {name}, or {}", unprotect(&topic.config))
+            }
+            Holder::Delay => "they go when they are due and delivered".to_owned(),
+        }
     }
 
     fn why_kept(&self, base: LogOffset, pins: &[PinnedMessages]) -> String {
@@ -145,17 +169,10 @@ fn why(Pin { queue, holder, .. }: &Pin) -> String {
 }
 
 /// The settings are named since RocketMQ's tool resets those that are not.
-fn release(Pin { holder, .. }: &Pin, config: &TopicConfig) -> String {
+fn unprotect(config: &TopicConfig) -> String {
     let TopicConfig { name: topic, read_queues, write_queues, perm, order, .. } = config;
-    let unprotect = format!(
+    format!(
         "give up the protection: updateTopic -t {topic} -a -{PROTECTED} -r {read_queues} -w {write_queues} -p {perm} \
          -o {order}"
-    );
-    match holder {
-        Holder::Group(group) => {
-            format!("let group {group} consume topic {topic}, or move its position there, or {unprotect}")
-        }
-        Holder::Nobody => format!("let a consumer group consume topic {topic}, or {unprotect}"),
-        Holder::Delay => "they go when they are due and delivered".to_owned(),
-    }
+    )
 }

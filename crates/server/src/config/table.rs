@@ -135,7 +135,8 @@ settings! {
         "retentionBytes" => retention_bytes: Bytes = Bytes(0), live;
         /// Percent of the disk in use above which messages older than fileReservedTime are removed at any hour.
         "diskMaxUsedSpaceRatio" => disk_max_used: Percent [1..=100] = Percent(75), live;
-        /// Percent of the disk in use above which the oldest messages are removed whatever their age.
+        /// Percent of the disk in use above which the oldest messages that no group still has to process are removed whatever
+        /// their age.
         "diskSpaceCleanForciblyRatio" => disk_clean_forcibly: Percent [1..=100] = Percent(85), live;
         /// Whether they are; false: nothing goes before fileReservedTime, and a full disk refuses messages instead.
         "cleanFileForciblyEnable" => clean_file_forcibly: bool = true, live;

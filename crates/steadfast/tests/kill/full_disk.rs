@@ -43,9 +43,7 @@ impl SmallDisk {
             .args(["--user", "--preserve-credentials", "--mount", "--target"])
             .arg(self.holder.id().to_string());
         inside.arg("--").arg(plain.get_program()).args(plain.get_args());
-        let to_the_last_byte = ["diskSpaceWarningLevelRatio=100", "diskSpaceCleanForciblyRatio=100"];
         set(&mut inside, &["diskFreeMin=2MiB", "checkpointBytes=4MiB"]);
-        set(&mut inside, &to_the_last_byte);
         inside.stdin(Stdio::null()).stdout(Stdio::piped());
         Server::spawn(inside)
     }

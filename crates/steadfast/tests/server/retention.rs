@@ -100,14 +100,8 @@ fn the_hour_of_removal_is_local() {
     command.env("TZ", "XST-5");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 3_600;
     let hours = format!("deleteWhen={};{}", (now + 5) % 24, (now + 6) % 24);
-    let settings = [
-        "checkpointBytes=1MiB",
-        "cleanResourceInterval=50",
-        "fileReservedTime=0",
-        "diskMaxUsedSpaceRatio=100",
-    ];
+    let settings = ["checkpointBytes=1MiB", "cleanResourceInterval=50", "fileReservedTime=0", &hours];
     set(&mut command, &settings);
-    set(&mut command, &[&hours, "diskSpaceCleanForciblyRatio=100", "diskSpaceWarningLevelRatio=100"]);
     let server = Server::spawn(command);
     let mut client = Client::connect(server.broker());
     send(&mut client, 60);

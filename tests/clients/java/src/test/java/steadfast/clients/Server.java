@@ -88,7 +88,9 @@ final class Server implements BeforeAllCallback, AfterAllCallback {
         }
         List<String> command = new ArrayList<>(List.of(BINARY, "server", "--data", data.toString()));
         for (String setting : List.of("bindAddress=127.0.0.1", "namesrvPort=" + PORTS.get(0), "listenPort=" + PORTS.get(1),
-                "metricsPromExporterPort=0", "brokerName=broker-a")) {
+                "metricsPromExporterPort=0", "brokerName=broker-a",
+                // However full the disk is on which the tests run.
+                "diskMaxUsedSpaceRatio=100", "diskSpaceCleanForciblyRatio=100", "diskSpaceWarningLevelRatio=100")) {
             command.addAll(List.of("--set", setting));
         }
         process = new ProcessBuilder(command)
