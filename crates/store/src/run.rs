@@ -17,14 +17,17 @@
 //! through the CRCs it holds of the directory and of all page CRCs, every byte of the file.
 
 mod format;
+mod recent;
 mod write;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use steadfast_types::{LogOffset, QueueOffset};
 
 use self::format::{Directory, FOOTER_LEN, Footer, Item, PAGE};
+use self::recent::RecentPages;
 pub use self::write::{RunContents, write_run};
 use crate::disk::{self, Disk, DiskFile, Mode};
 use crate::file::{self, FileError, at, numbered_name};
@@ -117,13 +120,14 @@ pub enum RunError {
 }
 
 /// An open run. Its directory is in memory (about 8 bytes per 170 key entries and 60 per block of a queue),
-/// pages are read and verified on demand. Threads share it by reference.
+/// pages are read and verified on demand, and a few of them kept. Threads share it by reference.
 pub struct Run<D: Disk> {
     path: String,
     file: D::File,
     info: RunInfo,
     pages_crc: u32,
     directory: Directory,
+    recent: RecentPages,
 }
 
 impl<D: Disk> Run<D> {
@@ -159,7 +163,14 @@ impl<D: Disk> Run<D> {
             .ok_or_else(|| damaged(Part::Directory))?;
         let (units, keys) = (directory.units, directory.keys);
         let info = RunInfo { covers: directory.covers.clone(), units, keys, bytes, crc: footer.crc() };
-        Ok(Self { path: path.to_owned(), file, info, pages_crc: footer.pages_crc, directory })
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            info,
+            pages_crc: footer.pages_crc,
+            directory,
+            recent: RecentPages::default(),
+        })
     }
 
     /// What a snapshot records of this run.
@@ -232,7 +243,7 @@ impl<D: Disk> Run<D> {
             let first = (next / T::PER_PAGE) as u32;
             let last = ((range.end - 1) / T::PER_PAGE) as u32;
             let count = (last - first + 1).min(READ_PAGES);
-            let pages = self.pages(base + first, count)?;
+            let pages = self.recent_or_read(base + first, count)?;
             for (page, number) in pages.chunks_exact(PAGE).zip(u64::from(first)..) {
                 let page_start = number * T::PER_PAGE;
                 let page_end = (page_start + T::PER_PAGE).min(range.end);
@@ -243,6 +254,20 @@ impl<D: Disk> Run<D> {
             }
         }
         Ok(items)
+    }
+
+    /// `count` verified pages, of which the last one may be wanted again.
+    fn recent_or_read(&self, first: u32, count: u32) -> Result<Arc<[u8]>, RunError> {
+        let last = first + count - 1;
+        if count == 1
+            && let Some(page) = self.recent.get(last)
+        {
+            return Ok(page);
+        }
+        let pages: Arc<[u8]> = self.pages(first, count)?.into();
+        let page = if count == 1 { Arc::clone(&pages) } else { pages[pages.len() - PAGE..].into() };
+        self.recent.put(last, page);
+        Ok(pages)
     }
 
     /// `count` verified pages.
