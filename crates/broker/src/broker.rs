@@ -309,6 +309,9 @@ impl Broker {
         let idle = !self.in_flight.iter().any(waits) && self.pending.is_empty() && self.stretch.is_idle();
         if self.phase == Phase::Stopped || (self.phase == Phase::Stopping && idle) {
             self.phase = Phase::Stopped;
+            if !self.membership.is_alone() {
+                self.turn_away(STOPPING, out);
+            }
             out(Effect::Stopped);
         }
     }

@@ -6,24 +6,27 @@
 //!     └── deposed ────────────┴──── whoever waits is told, the table of next offsets is void ──────────┘
 //! ```
 
+use bytes::Bytes;
 use steadfast_consensus::{Fetch, Message, Output, ReplicaId, Role, Write};
 use steadfast_store::log::{Entry, frame_len};
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_types::{LogIndex, LogOffset, Term};
 use steadfast_wire::code::response;
 
-use bytes::Bytes;
-
-use crate::broker::{Broker, Out, Phase, reply};
+use crate::broker::{Broker, Out, Phase, acknowledge, reply};
 use crate::io::{Effect, Now};
-use crate::pending::unknown;
-use crate::reply::Reply;
-use crate::services::{Deliveries, LockHolders};
+use crate::pending::{not_stored, unknown};
+use crate::services::{Deliveries, LockHolders, refused};
 
 impl Broker {
     /// The last entry that was applied, and what all of them led to: the same bytes on every replica.
     pub fn encoded_state(&self) -> (LogIndex, Bytes) {
         (self.applied.index, self.state.encode())
+    }
+
+    /// The last entry that was applied.
+    pub fn applied(&self) -> LogIndex {
+        self.applied.index
     }
 
     /// Whether it leads its group, as far as it knows.
@@ -184,9 +187,9 @@ impl Broker {
         for ack in std::mem::take(&mut self.in_flight).into_iter().flat_map(|in_flight| in_flight.acks) {
             let origin = *ack.origin();
             if sabotage::is(Sabotage::DeposedLeaderAnswersOk) {
-                crate::broker::acknowledge(ack, &self.options, out);
+                acknowledge(ack, &self.options, out);
             } else if sabotage::is(Sabotage::DeposedLeaderAnswersFailed) {
-                let refused = crate::pending::not_stored(response::SERVICE_NOT_AVAILABLE, cause);
+                let refused = not_stored(response::SERVICE_NOT_AVAILABLE, cause);
                 reply(origin, refused, out);
             } else {
                 reply(origin, unknown(cause), out);
@@ -196,12 +199,9 @@ impl Broker {
 
     /// Answers whoever waits for something that only a leader knows, so that they look for the new one.
     pub(crate) fn turn_away(&mut self, cause: &str, out: &mut Out<'_>) {
-        let refused = Reply::error(response::SERVICE_NOT_AVAILABLE, cause.to_owned());
-        for (origin, _) in std::mem::take(&mut self.waiting_queries) {
-            reply(origin, refused.clone(), out);
-        }
-        for origin in self.confirming.give_up() {
-            reply(origin, refused.clone(), out);
+        let queries = std::mem::take(&mut self.waiting_queries);
+        for (origin, request) in queries.into_iter().chain(self.confirming.give_up()) {
+            reply(origin, refused(&request, cause), out);
         }
         self.release_held(cause, out);
     }

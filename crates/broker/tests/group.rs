@@ -118,3 +118,21 @@ fn an_offset_that_nobody_saw_is_given_again() {
     let next = group.leader();
     assert_eq!(group.send(next, "T", 0, "on").number("queueOffset"), 2);
 }
+
+/// Its leader does not know how far a follower's filler is, and what the filler still fills must not be written before.
+#[test]
+fn a_follower_writes_where_its_filler_has_been() {
+    let mut group = Replicas::new(3);
+    let follower = 3;
+    group.without_space(follower);
+    let leader = group.leader();
+    assert_eq!(group.send(leader, "T", 0, "first").code, response::SUCCESS, "the two others are a quorum");
+    group.pass(50);
+    assert_eq!(group.node(follower).log_end(), 0, "nothing is written where there is no space");
+    group.cut.insert(3 - leader);
+    let sent = group.request(leader, send_header("T", 0, ""), "second");
+    assert!(group.node(leader).answer_to(sent).is_none());
+    group.node(follower).fill();
+    group.pass(100);
+    assert_eq!(group.node(leader).answer_to(sent).unwrap().number("queueOffset"), 1);
+}

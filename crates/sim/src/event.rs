@@ -1,9 +1,11 @@
 //! Everything that the scheduler of a run plans.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use steadfast_broker::io::{ConnId, Freed, ReadJob, ReadResult, Scrubbed};
+use steadfast_consensus::ReplicaId;
 use steadfast_store::checkpoint::Snapshot;
-use steadfast_store::log::{Mark, Room};
+use steadfast_store::log::{Entry, Mark, Room};
+use steadfast_types::LogOffset;
 
 use crate::call::{CallId, ClientNo};
 use crate::disk::WindowId;
@@ -16,8 +18,8 @@ pub(crate) type Life = u32;
 pub(crate) enum Event {
     /// A request arrives at the server.
     Request(ConnId, BytesMut),
-    /// The server learns that a connection is gone.
-    HungUp(ConnId),
+    /// A server learns that a connection is gone.
+    HungUp(ReplicaId, ConnId),
     /// An answer arrives at the client.
     Response(ConnId, BytesMut),
     /// A client learns that its call failed for a reason other than time.
@@ -30,6 +32,8 @@ pub(crate) enum Event {
     Start,
     /// Something in a process.
     Node(Life, NodeEvent),
+    /// Something that only a group of several has.
+    Group(GroupEvent),
     /// A fault strikes.
     Strike(Fault),
     /// The process of this life dies, if it still lives; None strikes whatever is there.
@@ -66,6 +70,8 @@ pub(crate) enum NodeEvent {
     HasRead(WindowId, u64, Box<ReadResult>),
     /// A checkpoint is written.
     Checkpointed(WindowId, Result<Box<Snapshot>, String>),
+    /// Entries for another replica were read.
+    Fetched(WindowId, u64, Option<Vec<(Entry, LogOffset)>>),
     /// Files of dropped segments are freed.
     Freed(WindowId, Result<Freed, String>),
     /// The scrub verifies the next segment.
@@ -74,4 +80,18 @@ pub(crate) enum NodeEvent {
     HasScrubbed(WindowId, Box<Scrubbed>),
     /// The process ends, as everything is done.
     Exit,
+}
+
+/// Something that only a group of several has.
+pub(crate) enum GroupEvent {
+    /// The process of a replica is started.
+    Start(ReplicaId),
+    /// A message arrives at a replica.
+    Deliver(ReplicaId, Bytes),
+    /// The process of a replica dies, if it is still in this life.
+    Crash(ReplicaId, Life),
+    /// A fault strikes.
+    Strike,
+    /// Partitions end.
+    Join,
 }

@@ -7,7 +7,7 @@
 //! node        one process of the server: broker, log writer, filler, checkpoints, readers
 //! client      producers, consumers, an operator, probers, the final auditor; all speak the wire protocol
 //! stage       what they share: scheduler, network, ledger (crate `audit`), trace
-//! cluster     another world: a group of replicas, without a broker, and what strikes it
+//! cluster     other worlds: a group of replicas, without brokers and with them, and what strikes it
 //! run, cli    many seeds, and what is told about them
 //! ```
 
@@ -16,6 +16,7 @@ pub mod cli;
 mod client;
 pub mod clock;
 mod cluster;
+mod delays;
 pub mod disk;
 mod event;
 mod message;

@@ -14,12 +14,12 @@ use steadfast_broker::recovery::Opened;
 use steadfast_broker::reply::Reply;
 use steadfast_broker::request::{self, Edge};
 use steadfast_broker::{Broker, Flush};
-use steadfast_consensus::{GroupWriter, Write};
+use steadfast_consensus::{GroupWriter, Message, Role, Write};
 use steadfast_store::checkpoint;
 use steadfast_store::disk::Disk;
 use steadfast_store::log::{Filler, Kind, Layout, Room};
 use steadfast_store::retention;
-use steadfast_types::LogOffset;
+use steadfast_types::{LogOffset, Term};
 use steadfast_wire::frame;
 use steadfast_wire::header::Header;
 
@@ -61,6 +61,10 @@ pub(crate) struct Node {
     pub(crate) last_batch: LogOffset,
     /// The broker takes no more writes.
     pub(crate) poisoned: bool,
+    /// What it says to the other replicas of its group.
+    pub(crate) outbox: Vec<Message>,
+    /// Roles that it has had since somebody looked.
+    pub(crate) roles: Vec<(Term, Role)>,
 }
 
 struct Writing {
@@ -124,6 +128,8 @@ impl Node {
             unanswered: BTreeMap::new(),
             last_batch: LogOffset::ZERO,
             poisoned: false,
+            outbox: Vec::new(),
+            roles: Vec::new(),
             rng,
         }
     }
@@ -131,6 +137,10 @@ impl Node {
     /// Whether the log is being written.
     pub(crate) fn is_writing(&self) -> bool {
         self.writer.busy
+    }
+
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.broker
     }
 
     /// The process begins to serve.
@@ -253,6 +263,10 @@ impl Node {
                 });
                 self.input(Input::CheckpointDone(runs), stage);
             }
+            NodeEvent::Fetched(window, number, entries) => {
+                self.disk.settle(window);
+                self.input(Input::Fetched(number, entries), stage);
+            }
             NodeEvent::Freed(window, result) => {
                 self.disk.settle(window);
                 self.input(Input::Freed(result), stage);
@@ -315,7 +329,13 @@ impl Node {
                 self.writer.queue.push_back(Job::Finish);
                 self.write(stage);
             }
-            Effect::Message(_) | Effect::Fetch(_) | Effect::Role(..) => {}
+            Effect::Message(message) => self.outbox.push(message),
+            Effect::Fetch(fetch) => {
+                let entries = fetch.perform(&self.disk, self.layout).ok();
+                let Submitted { window, latency, .. } = self.disk.take_window();
+                self.plan(latency, NodeEvent::Fetched(window, fetch.number, entries), stage);
+            }
+            Effect::Role(term, role) => self.roles.push((term, role)),
             Effect::Call(..) | Effect::Register(_) | Effect::Warn(_) | Effect::Measured(..) => {}
         }
     }

@@ -56,6 +56,31 @@ impl Plan {
         }
     }
 
+    /// The plan of a seed for a group of several replicas, whose faults are planned elsewhere.
+    /// With `reads` somebody always asks something.
+    pub(crate) fn for_group(seed: u64, reads: bool) -> Self {
+        let (mut rng, mut moves) = (Rng::stream(seed, "plan"), Rng::stream(seed, "moves"));
+        let mut workload = Workload::draw(&mut rng).with_moves(&mut moves);
+        // The faults last for seconds, however busy the clients are.
+        workload.pause = moves.within(10_000..100_000);
+        if reads {
+            (workload.probers, workload.pause) = (4, 10_000);
+        }
+        let mut options = settings::draw(&workload, &mut rng);
+        options.delay_levels = settings::delay_levels(&mut moves);
+        options.flush = steadfast_broker::Flush::Sync;
+        Self {
+            ahead: ahead(&options, &workload),
+            network: 5..rng.skewed(20..5_000),
+            disk: settings::latency(&mut rng),
+            options,
+            workload,
+            faults: Vec::new(),
+            first_start: None,
+            last_restart: None,
+        }
+    }
+
     /// The plan of a seed.
     pub(crate) fn new(seed: u64, aim: Aim) -> Self {
         let mut rng = Rng::stream(seed, "plan");
@@ -85,8 +110,7 @@ impl Plan {
             options.flush = steadfast_broker::Flush::Sync;
         }
         aim.tune(&mut options, &mut aimed);
-        let largest_batch = options.pending_bytes as u64 + workload.sizes.largest() as u64;
-        let ahead = options.control_reserve + 2 * largest_batch + (1 << 20);
+        let ahead = ahead(&options, &workload);
         let mut faults = if hostile {
             faults::hostile(&workload, &mut rng)
         } else {
@@ -120,6 +144,12 @@ impl Plan {
             last_restart,
         }
     }
+}
+
+/// Bytes of log space that are enough for two batches.
+fn ahead(options: &Options, workload: &Workload) -> u64 {
+    let largest_batch = options.pending_bytes as u64 + workload.sizes.largest() as u64;
+    options.control_reserve + 2 * largest_batch + (1 << 20)
 }
 
 impl fmt::Display for Plan {

@@ -60,6 +60,7 @@ pub fn seed(seed: u64, scenario: impl Into<Scenario>, keep: Keep) -> Outcome {
     match scenario.into() {
         Scenario::Server(aim) => server(seed, aim, keep),
         Scenario::Cluster(aim) => cluster(seed, aim, keep),
+        Scenario::Brokers(aim) => brokers(seed, aim, keep),
     }
 }
 
@@ -90,6 +91,20 @@ fn cluster(seed: u64, aim: ClusterAim, keep: Keep) -> Outcome {
         lasted: world.lasted(),
         plan: world.plan(),
         ..Outcome::new(seed, aim.into(), &world.trace)
+    }
+}
+
+fn brokers(seed: u64, aim: ClusterAim, keep: Keep) -> Outcome {
+    let mut world = cluster::brokers::World::new(seed, aim, keep);
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world.run())) {
+        world.stage.watch.find(Gist::Panic, format!("a replica panicked: {}", message(&*panic)));
+    }
+    Outcome {
+        findings: world.stage.watch.findings().to_vec(),
+        figures: world.figures.clone(),
+        lasted: world.stage.now(),
+        plan: world.plan().to_string(),
+        ..Outcome::new(seed, Scenario::Brokers(aim), &world.stage.trace)
     }
 }
 

@@ -12,6 +12,8 @@ pub enum Scenario {
     Server(Aim),
     /// Three or five replicas of one log.
     Cluster(ClusterAim),
+    /// Three or five replicas of a broker, and its clients.
+    Brokers(ClusterAim),
 }
 
 impl Default for Scenario {
@@ -40,6 +42,8 @@ impl fmt::Display for Scenario {
             Self::Server(aim) => write!(f, " --aim {aim}"),
             Self::Cluster(ClusterAim::Anything) => f.write_str(" --cluster"),
             Self::Cluster(aim) => write!(f, " --cluster --aim {aim}"),
+            Self::Brokers(ClusterAim::Anything) => f.write_str(" --brokers"),
+            Self::Brokers(aim) => write!(f, " --brokers --aim {aim}"),
         }
     }
 }

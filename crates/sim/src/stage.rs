@@ -1,14 +1,16 @@
 //! What clients and server of a run share: the clock, the network between them, and the record of it all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
 use bytes::BytesMut;
 use steadfast_audit::Ledger;
 use steadfast_broker::io::ConnId;
+use steadfast_consensus::ReplicaId;
 use steadfast_store::log::Mark;
 use steadfast_types::Timestamp;
+use steadfast_wire::code::response;
 use steadfast_wire::frame::{self, Serialize};
 use steadfast_wire::header::Header;
 
@@ -23,6 +25,9 @@ use crate::watch::Watch;
 
 /// The wall clock at the start of a run.
 const EPOCH: u64 = 1_750_000_000_000;
+
+/// The only server where there is one.
+pub(crate) const SERVER: ReplicaId = 1;
 
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +55,8 @@ pub(crate) struct Stage {
     pub(crate) mark: Mark,
     /// Where the log ended each time when the server was started.
     pub(crate) starts: Vec<u64>,
+    /// Clients wait for a little while only before they ask elsewhere.
+    pub(crate) impatient: bool,
     /// Producers with a message under way.
     pub(crate) sending: u32,
     /// What the last pull that was answered returned.
@@ -61,8 +68,14 @@ pub(crate) struct Stage {
 struct Net {
     rng: Rng,
     latency: Range<u64>,
-    /// Whether a server accepts connections.
-    open: bool,
+    /// How many servers there are, 1 and so on.
+    servers: u64,
+    /// Those that accept connections.
+    open: BTreeSet<ReplicaId>,
+    /// Whom clients are told to be the leader.
+    leader: ReplicaId,
+    /// Where a client connects to.
+    turned: BTreeMap<ClientNo, ReplicaId>,
     conns: BTreeMap<ConnId, Conn>,
     /// The connection of each client.
     of_client: BTreeMap<ClientNo, ConnId>,
@@ -73,6 +86,7 @@ struct Net {
 /// A connection delivers in order, each way.
 struct Conn {
     client: ClientNo,
+    server: ReplicaId,
     up: Micros,
     down: Micros,
 }
@@ -97,7 +111,10 @@ impl Stage {
         let net = Net {
             rng: Rng::stream(seed, "network"),
             latency,
-            open: false,
+            servers: 1,
+            open: BTreeSet::new(),
+            leader: SERVER,
+            turned: BTreeMap::new(),
             conns: BTreeMap::new(),
             of_client: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -113,6 +130,7 @@ impl Stage {
             clock_error: 0,
             mark: Mark::default(),
             starts: Vec::new(),
+            impatient: false,
             sending: 0,
             last_seen: Vec::new(),
             last_message: 0,
@@ -158,6 +176,8 @@ impl Stage {
     ) {
         let id = self.next_call();
         let conn = self.submit(caller, header, body, id);
+        let hurry = self.impatient && self.phase == Phase::Faults;
+        let timeout = if hurry { Micros::new(timeout.get() / 30) } else { timeout };
         let timeout = self.scheduler.after(timeout, Event::TimedOut(id));
         self.net.calls.insert(id, Pending { client: caller.no, conn, call, timeout: Some(timeout) });
         if conn.is_none() {
@@ -193,35 +213,73 @@ impl Stage {
     }
 
     fn connection(&mut self, client: ClientNo) -> Option<ConnId> {
+        // Now and then it asks for the route again.
+        if self.net.servers > 1 && self.net.rng.one_in(15) {
+            self.turn(client);
+        }
         if let Some(conn) = self.net.of_client.get(&client) {
             return Some(*conn);
         }
-        if !self.net.open {
+        let server = self.net.turned.get(&client).copied().unwrap_or(self.net.leader);
+        if !self.net.open.contains(&server) {
             return None;
         }
         self.net.last_conn += 1;
         let conn = self.net.last_conn;
-        self.net.conns.insert(conn, Conn { client, up: Micros::ZERO, down: Micros::ZERO });
+        self.net.conns.insert(conn, Conn { client, server, up: Micros::ZERO, down: Micros::ZERO });
         self.net.of_client.insert(client, conn);
         Some(conn)
     }
 
-    /// The server accepts connections from now on.
-    pub(crate) fn open_door(&mut self) {
-        self.net.open = true;
+    /// There are so many servers.
+    pub(crate) fn set_servers(&mut self, servers: u64) {
+        self.net.servers = servers;
     }
 
-    /// The server is gone, and with it every connection.
-    pub(crate) fn close_door(&mut self) {
-        self.net.open = false;
-        let all: Vec<ConnId> = self.net.conns.keys().copied().collect();
+    /// Clients that look for the leader are told this one.
+    pub(crate) fn set_leader(&mut self, leader: ReplicaId) {
+        self.net.leader = leader;
+    }
+
+    /// A server accepts connections from now on.
+    pub(crate) fn open_door(&mut self, server: ReplicaId) {
+        self.net.open.insert(server);
+    }
+
+    /// A server is gone, and with it every connection.
+    pub(crate) fn close_door(&mut self, server: ReplicaId) {
+        self.net.open.remove(&server);
+        let conns = self.net.conns.iter().filter(|(_, conn)| conn.server == server);
+        let all: Vec<ConnId> = conns.map(|(id, _)| *id).collect();
         all.into_iter().for_each(|conn| self.hang_up(conn));
+    }
+
+    /// Where a connection leads, if it still is there.
+    pub(crate) fn server_of(&self, conn: ConnId) -> Option<ReplicaId> {
+        self.net.conns.get(&conn).map(|conn| conn.server)
+    }
+
+    /// A client looks for another server, mostly for the leader.
+    fn turn(&mut self, client: ClientNo) {
+        if self.net.servers == 1 {
+            return;
+        }
+        let server = match self.net.rng.percent(70) {
+            true => self.net.leader,
+            false => self.net.rng.within(1..self.net.servers + 1),
+        };
+        // The connection that it had stays: something may still be answered there.
+        if self.net.turned.insert(client, server) != Some(server) {
+            self.net.of_client.remove(&client);
+        }
     }
 
     /// A connection breaks: nobody learns what became of what is under way.
     pub(crate) fn hang_up(&mut self, conn: ConnId) {
         let Some(gone) = self.net.conns.remove(&conn) else { return };
-        self.net.of_client.remove(&gone.client);
+        if self.net.of_client.get(&gone.client) == Some(&conn) {
+            self.net.of_client.remove(&gone.client);
+        }
         let lost: Vec<CallId> = self
             .net
             .calls
@@ -234,7 +292,7 @@ impl Stage {
             self.scheduler.after(delay, Event::Failed(id));
         }
         let delay = self.net.delay();
-        self.scheduler.after(delay, Event::HungUp(conn));
+        self.scheduler.after(delay, Event::HungUp(gone.server, conn));
     }
 
     /// The connection of some client, if there is one.
@@ -278,6 +336,9 @@ impl Stage {
             body: frame.body,
         };
         observe(&pending.call, &response, self);
+        if response.code == response::SERVICE_NOT_AVAILABLE {
+            self.turn(pending.client);
+        }
         let timeout = pending.timeout?;
         self.scheduler.cancel(timeout);
         Some((pending.client, pending.call, Answer::Reply(response)))
@@ -288,6 +349,7 @@ impl Stage {
         let pending = self.net.calls.remove(&id)?;
         let timeout = pending.timeout?;
         self.scheduler.cancel(timeout);
+        self.turn(pending.client);
         let answer = if pending.conn.is_some() { Answer::Lost } else { Answer::NotSent };
         match &pending.call {
             Call::Send { messages, .. } if pending.conn.is_none() => {
@@ -305,7 +367,9 @@ impl Stage {
     pub(crate) fn time_out(&mut self, id: CallId) -> Option<(ClientNo, Call, Answer)> {
         let pending = self.net.calls.get_mut(&id)?;
         pending.timeout.take()?;
-        Some((pending.client, pending.call.clone(), Answer::Lost))
+        let (client, call) = (pending.client, pending.call.clone());
+        self.turn(client);
+        Some((client, call, Answer::Lost))
     }
 }
 

@@ -135,6 +135,8 @@ pub(crate) struct Watch {
     filtered: Vec<FilteredPull>,
     /// Positions that an operator set, or tried to.
     resets: BTreeSet<Position>,
+    /// Several replicas serve.
+    several: bool,
     /// Old messages are removed in this run.
     retaining: bool,
     /// Topics whose messages stay until they are processed.
@@ -156,6 +158,13 @@ impl Watch {
         let protected = workload.topics.iter().filter(|topic| topic.protected);
         let protected = protected.map(|topic| topic.name.clone()).collect();
         Self { retaining: workload.retaining, protected, ..Self::default() }
+    }
+
+    /// In a group of several a leader that was cut off may still serve messages that are there, and does not know where
+    /// their queue ends.
+    pub(crate) fn of_a_group(mut self) -> Self {
+        self.several = true;
+        self
     }
 
     /// Notes a finding; the first ones tell the most.
@@ -294,7 +303,9 @@ impl Watch {
         let number = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
         let (next, max) = (number(header.next_begin_offset), number(header.max_offset));
         self.min_offset(&pull.queue, number(header.min_offset));
-        self.max_offset(&pull.queue, pull.floor, max);
+        let is_inside = matches!(code, response::SUCCESS | response::PULL_RETRY_IMMEDIATELY);
+        let floor = if self.several && is_inside { 0 } else { pull.floor };
+        self.max_offset(&pull.queue, floor, max);
         let stable = self.is_stable(&pull.queue.topic);
         let problem = match code {
             response::SUCCESS => self.messages_problem(pull, next, max, seen),

@@ -8,7 +8,6 @@
 //! ```
 
 mod damage;
-mod delays;
 mod repair;
 mod strike;
 
@@ -19,15 +18,14 @@ use steadfast_audit::Books;
 use steadfast_broker::recovery::{self, OpenError, Opened};
 use steadfast_types::LogOffset;
 
-use crate::call::{Answer, Call, ClientNo};
-use crate::client::{self, Auditor, Client};
+use crate::client::Crowd;
 use crate::clock::Micros;
 use crate::disk::{Submitted, VirtualDisk};
 use crate::event::{Event, Life, NodeEvent};
 use crate::node::Node;
 use crate::plan::{self, Aim, Crash, Fault, Plan};
 use crate::rng::Rng;
-use crate::stage::{Phase, Stage};
+use crate::stage::{Phase, SERVER, Stage};
 use crate::trace::Keep;
 use crate::watch::{Gist, Watch};
 
@@ -47,8 +45,7 @@ pub(crate) struct World {
     node: Option<Node>,
     /// A process that is starting.
     opening: Option<(Life, Opened<VirtualDisk>)>,
-    clients: Vec<Box<dyn Client>>,
-    auditor: Option<ClientNo>,
+    clients: Crowd,
     rng: Rng,
     /// Of the operator who repairs: what else a seed decides does not depend on it.
     repairs: Rng,
@@ -94,7 +91,7 @@ impl World {
         let disk = VirtualDisk::new(Rng::stream(seed, "disk"));
         disk.defer();
         disk.set_latency(plan.disk.clone());
-        let clients = client::all(seed, &plan, &mut stage);
+        let clients = Crowd::new(seed, &plan, &mut stage);
         stage.scheduler.after(Micros::ZERO, Event::Start);
         stage.scheduler.after(WATCH_EVERY, Event::Watch);
         if let Some((at, crash)) = &plan.first_start {
@@ -108,7 +105,6 @@ impl World {
             node: None,
             opening: None,
             clients,
-            auditor: None,
             rng: Rng::stream(seed, "world"),
             repairs: Rng::stream(seed, "repairs"),
             lives: 0,
@@ -141,30 +137,18 @@ impl World {
     }
 
     fn event(&mut self, event: Event) {
+        let Some(event) = self.clients.event(event, &mut self.stage) else { return };
         match event {
             Event::Request(conn, bytes) => {
                 if let Some(node) = self.node.as_mut().filter(|_| self.stage.is_connected(conn)) {
                     node.request(conn, bytes, &mut self.stage);
                 }
             }
-            Event::HungUp(conn) => {
+            Event::HungUp(_, conn) => {
                 if let Some(node) = &mut self.node {
                     node.hung_up(conn, &mut self.stage);
                 }
             }
-            Event::Response(conn, bytes) => {
-                let answered = self.stage.receive(conn, bytes);
-                self.answer(answered);
-            }
-            Event::Failed(call) => {
-                let failed = self.stage.fail(call);
-                self.answer(failed);
-            }
-            Event::TimedOut(call) => {
-                let late = self.stage.time_out(call);
-                self.answer(late);
-            }
-            Event::Wake(client) => self.clients[client].wake(&mut self.stage),
             Event::Start => self.start(),
             Event::Node(life, NodeEvent::Opened(window)) => self.opened(life, window),
             Event::Node(life, NodeEvent::Exit) => self.exit(life),
@@ -183,12 +167,9 @@ impl World {
             Event::HealDisk => self.disk.heal(),
             Event::FreeDisk => self.disk.set_capacity(u64::MAX),
             Event::Watch => self.watch(),
-        }
-    }
-
-    fn answer(&mut self, answered: Option<(ClientNo, Call, Answer)>) {
-        if let Some((client, call, answer)) = answered {
-            self.clients[client].answer(&call, answer, &mut self.stage);
+            Event::Response(..) | Event::Failed(_) | Event::TimedOut(_) | Event::Wake(_) => {}
+            // There is one server.
+            Event::Group(_) => {}
         }
     }
 
@@ -262,7 +243,7 @@ impl World {
         self.stage.starts.push(opened.report.end.get());
         let rng = self.rng.split();
         let mut node = Node::new(life, opened, self.disk.clone(), &self.plan, rng);
-        self.stage.open_door();
+        self.stage.open_door(SERVER);
         node.begin(&mut self.stage);
         self.node = Some(node);
     }
@@ -298,16 +279,15 @@ impl World {
         match self.stage.phase {
             Phase::Faults if now >= FAULTS_END => self.heal(),
             Phase::Faults => {}
-            Phase::Draining if self.is_drained() => self.begin_audit(),
+            Phase::Draining if self.is_drained() => self.clients.begin_audit(&self.plan, &mut self.stage),
             Phase::Draining if self.healed_at + PATIENCE < now => {
-                let left: Vec<String> =
-                    self.clients.iter().filter_map(|client| client.unfinished()).collect();
+                let left = self.clients.unfinished();
                 let text = format!("{PATIENCE} after everything was healed: {}", left.join("; "));
                 self.stage.watch.find(Gist::Stuck, text);
                 self.done = true;
             }
             Phase::Draining => {}
-            Phase::Audit => self.done |= self.audit().is_some_and(|auditor| auditor.unfinished().is_none()),
+            Phase::Audit => self.done |= self.clients.is_audited(),
         }
         self.stage.scheduler.after(WATCH_EVERY, Event::Watch);
     }
@@ -332,34 +312,13 @@ impl World {
     }
 
     fn is_drained(&self) -> bool {
-        self.node.as_ref().is_some_and(|node| !node.poisoned)
-            && self.clients.iter().all(|client| client.unfinished().is_none())
-    }
-
-    fn begin_audit(&mut self) {
-        self.stage.phase = Phase::Audit;
-        let no = self.clients.len();
-        self.clients.push(Box::new(Auditor::new(no, &self.plan, &mut self.stage)));
-        self.auditor = Some(no);
-    }
-
-    fn audit(&mut self) -> Option<&mut Box<dyn Client>> {
-        self.auditor.map(|no| &mut self.clients[no])
+        self.node.as_ref().is_some_and(|node| !node.poisoned) && self.clients.unfinished().is_empty()
     }
 
     /// Compares what everybody was told with what there is.
     fn judge(&mut self) {
-        let Some(auditor) = self.auditor else { return };
-        // Of a read that did not come to its end everything would seem lost.
-        let Some(audit) = self.clients[auditor].take_audit() else { return };
-        self.stage.watch.finish(&audit.state, &audit.tags);
-        delays::judge(&audit, &self.plan.options.delay_levels, &mut self.stage.watch);
-        self.stage.watch.judge_removals(&audit.state, &self.stage.ledger);
-        let verdict = self.stage.ledger.check(&audit.state);
-        for violation in verdict.violations {
-            let gist = Gist::Ledger(violation.invariant.letter());
-            self.stage.watch.find(gist, violation.sentence);
+        if let Some(books) = self.clients.judge(&self.plan, &mut self.stage) {
+            self.figures.books = books;
         }
-        self.figures.books = verdict.books;
     }
 }

@@ -137,3 +137,27 @@ fn ack_before_quorum() {
 fn stale_leader_reads() {
     caught_by(ClusterAim::Reads, Sabotage::StaleLeaderRead, &[Gist::Stale]);
 }
+
+#[test]
+fn a_new_leader_takes_messages_too_early() {
+    let world = Scenario::Brokers(ClusterAim::Anything);
+    caught_by(world, Sabotage::LeadsBeforeItHasApplied, &[Gist::Panic, Gist::Ledger('L'), Gist::Ledger('O')]);
+}
+
+#[test]
+fn a_deposed_leader_answers_ok() {
+    let world = Scenario::Brokers(ClusterAim::Reads);
+    caught_by(world, Sabotage::DeposedLeaderAnswersOk, &[Gist::Ledger('L'), Gist::Ledger('O')]);
+}
+
+#[test]
+fn a_deposed_leader_answers_failed() {
+    let world = Scenario::Brokers(ClusterAim::Reads);
+    caught_by(world, Sabotage::DeposedLeaderAnswersFailed, &[Gist::Ledger('N')]);
+}
+
+#[test]
+fn a_stale_leader_serves_reads_as_current() {
+    let world = Scenario::Brokers(ClusterAim::Reads);
+    caught_by(world, Sabotage::StaleLeaderRead, &[Gist::Bounds, Gist::Skip, Gist::Lookup, Gist::Ledger('P')]);
+}

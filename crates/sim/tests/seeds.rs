@@ -15,6 +15,9 @@ const AIMED: Range<u64> = 0..100;
 /// Seeds of groups of replicas, and of each aim of theirs.
 const CLUSTERS: Range<u64> = 0..300;
 const CLUSTERS_AIMED: Range<u64> = 0..40;
+/// Seeds of groups of whole brokers, and of each aim of theirs.
+const BROKERS: Range<u64> = 0..40;
+const BROKERS_AIMED: Range<u64> = 0..8;
 /// Seeds that failed once, each with what was wrong. They may lie outside of [`SEEDS`].
 const ONCE_FAILED: &[(u64, &str)] = &[
     (71, "a message damaged after the last snapshot was looked up by its key and said never to have been"),
@@ -90,6 +93,14 @@ fn all_is_well_in_groups_of_replicas() {
 }
 
 #[test]
+fn all_is_well_in_groups_of_brokers() {
+    for aim in ClusterAim::ALL {
+        let seeds = if aim == ClusterAim::Anything { BROKERS } else { BROKERS_AIMED };
+        expect_well(Scenario::Brokers(aim), &seeds.collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn what_once_failed_is_well() {
     expect_well(Aim::Anything, &ONCE_FAILED.iter().map(|(seed, _)| *seed).collect::<Vec<_>>());
 }
@@ -98,7 +109,8 @@ fn what_once_failed_is_well() {
 fn a_seed_is_one_run() {
     let servers = (100_000..100_020).map(|seed| (seed, Scenario::Server(Aim::Anything)));
     let clusters = (100_000..100_010).map(|seed| (seed, Scenario::Cluster(ClusterAim::Anything)));
-    for (seed, scenario) in servers.chain(clusters) {
+    let brokers = (100_000..100_003).map(|seed| (seed, Scenario::Brokers(ClusterAim::Anything)));
+    for (seed, scenario) in servers.chain(clusters).chain(brokers) {
         let (one, other) = (run::seed(seed, scenario, Keep::Nothing), run::seed(seed, scenario, Keep::All));
         assert_eq!(
             (one.hash, one.events, one.lasted),

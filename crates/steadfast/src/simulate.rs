@@ -14,6 +14,7 @@ Examples:
   steadfast sim --seeds 2000 --jobs 2    more of them, two at a time
   steadfast sim --aim snapshots --seeds 300    worlds whose snapshots are damaged again and again
   steadfast sim --cluster --seeds 300    groups of three and five replicas
+  steadfast sim --brokers --seeds 300    the same with whole brokers and their clients
   steadfast sim --seed 17            run one seed again and tell its story if it fails";
 
 /// Try to break a simulated server: crashes, disk faults and clients, all decided by a seed
@@ -38,7 +39,10 @@ pub(crate) struct SimArgs {
     /// Run groups of three or five replicas instead of a server: their consensus and their logs
     #[arg(long)]
     cluster: bool,
-    /// What the worlds are about: anything, damage, forgery, retention or snapshots; of a cluster: anything, elections,
+    /// Run groups of three or five whole brokers with their clients
+    #[arg(long, conflicts_with = "cluster")]
+    brokers: bool,
+    /// What the worlds are about: anything, damage, forgery, retention or snapshots; of groups: anything, elections,
     /// replacement or reads
     #[arg(long, value_name = "AIM", default_value = "anything")]
     aim: String,
@@ -53,9 +57,10 @@ impl SimArgs {
             Some(seed) => after(seed, 0..1)?,
             None => after(self.from, self.seeds)?,
         };
-        let scenario = match self.cluster {
-            true => self.aim.parse::<ClusterAim>().map(Scenario::from),
-            false => self.aim.parse::<Aim>().map(Scenario::from),
+        let scenario = match (self.cluster, self.brokers) {
+            (true, _) => self.aim.parse::<ClusterAim>().map(Scenario::Cluster),
+            (_, true) => self.aim.parse::<ClusterAim>().map(Scenario::Brokers),
+            _ => self.aim.parse::<Aim>().map(Scenario::Server),
         };
         let scenario = scenario.map_err(|cause| anyhow!("--aim {}: {cause}", self.aim))?;
         let (jobs, trace, lines) = (self.jobs.into(), self.trace, self.lines);

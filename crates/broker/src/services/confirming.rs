@@ -13,7 +13,7 @@ use steadfast_types::LogIndex;
 use steadfast_types::topic::RETRY_PREFIX;
 use steadfast_wire::code::response;
 
-use crate::broker::{Broker, Out, Phase, reply};
+use crate::broker::{Broker, Out, Phase, STOPPING, reply};
 use crate::io::{ConnId, Now, Origin};
 use crate::pending::not_stored;
 use crate::reply::Reply;
@@ -43,12 +43,33 @@ impl Confirming {
         }
     }
 
-    /// Gives all of them up; these are who asked.
-    pub(crate) fn give_up(&mut self) -> Vec<Origin> {
+    /// Gives all of them up.
+    pub(crate) fn give_up(&mut self) -> impl Iterator<Item = (Origin, Request)> + use<> {
         let Self { next, under_way, confirmed } = std::mem::take(self);
         let asked = under_way.into_iter().map(|(_, asked)| asked);
         let asked = asked.chain(confirmed.into_iter().map(|(_, asked)| asked)).chain([next]);
-        asked.flatten().map(|(origin, _)| origin).collect()
+        asked.flatten()
+    }
+}
+
+/// The answer to a request of which nothing was done.
+pub(crate) fn refused(request: &Request, cause: &str) -> Reply {
+    let is_change = matches!(
+        request,
+        Request::Send(_)
+            | Request::SendBack(_)
+            | Request::UpdateConsumerOffset { .. }
+            | Request::CreateTopic(..)
+            | Request::DeleteTopic(_)
+            | Request::LockQueues(_)
+            | Request::UnlockQueues(_)
+            | Request::ResetOffset(_)
+            | Request::PutGroups(_)
+            | Request::DeleteGroup { .. }
+    );
+    match is_change {
+        true => not_stored(response::SERVICE_NOT_AVAILABLE, cause),
+        false => Reply::error(response::SERVICE_NOT_AVAILABLE, cause.to_owned()),
     }
 }
 
@@ -60,18 +81,12 @@ impl Broker {
         }
         let cause = match &self.phase {
             Phase::Poisoned(cause) => Some(cause.clone()),
-            Phase::Stopped => Some(crate::broker::STOPPING.to_owned()),
+            Phase::Stopped => Some(STOPPING.to_owned()),
             _ if !self.group.is_leader() => Some(self.not_leading()),
             _ => None,
         };
         if let Some(cause) = cause {
-            let answer = match request {
-                Request::Send(_) | Request::SendBack(_) => {
-                    not_stored(response::SERVICE_NOT_AVAILABLE, &cause)
-                }
-                _ => Reply::error(response::SERVICE_NOT_AVAILABLE, cause),
-            };
-            return reply(origin, answer, out);
+            return reply(origin, refused(&request, &cause), out);
         }
         if self.needs_no_quorum(&request) {
             self.request(now, origin, request, out);

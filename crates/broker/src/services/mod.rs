@@ -28,7 +28,7 @@ mod subscription_groups;
 mod topics;
 
 pub(crate) use calls::Calls;
-pub(crate) use confirming::Confirming;
+pub(crate) use confirming::{Confirming, refused};
 pub(crate) use deliver::Deliveries;
 pub(crate) use groups::Clients;
 pub(crate) use held::HeldPulls;

@@ -235,6 +235,11 @@ impl Node {
         self.input(Input::Room(room));
     }
 
+    /// Where its log ends.
+    pub(crate) fn log_end(&self) -> u64 {
+        self.writer.end().end.get()
+    }
+
     /// Kills the process and starts another one on the same disk.
     pub(crate) fn restart(self) -> Self {
         Self::open_at(self.disk, self.options, self.wall + self.ticks)

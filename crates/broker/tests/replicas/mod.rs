@@ -29,15 +29,15 @@ pub(crate) fn membership(id: ReplicaId, count: u64) -> Membership {
 }
 
 fn open(id: ReplicaId, count: u64, disk: MemDisk, options: Options, wall: u64) -> Node {
-    let mut node = Node::starting_as(disk, options, wall, &membership(id, count));
-    node.fill();
-    node
+    Node::starting_as(disk, options, wall, &membership(id, count))
 }
 
 impl Replicas {
     pub(crate) fn new(count: u64) -> Self {
         let node = |id| open(id, count, MemDisk::default(), options(), 1_000_000);
-        Self { all: (1..=count).map(node).collect(), wire: VecDeque::new(), cut: BTreeSet::new() }
+        let mut all: Vec<Node> = (1..=count).map(node).collect();
+        all.iter_mut().for_each(Node::fill);
+        Self { all, wire: VecDeque::new(), cut: BTreeSet::new() }
     }
 
     pub(crate) fn node(&mut self, id: ReplicaId) -> &mut Node {
@@ -55,6 +55,13 @@ impl Replicas {
         let node = self.node(id);
         let (disk, options, wall) = (node.disk.clone(), node.options.clone(), node.wall + node.ticks);
         *self.node(id) = open(id, count, disk, options, wall);
+        self.node(id).fill();
+    }
+
+    /// Takes a new disk for a replica that has not said anything yet; its filler does not work.
+    pub(crate) fn without_space(&mut self, id: ReplicaId) {
+        let count = self.all.len() as u64;
+        *self.node(id) = open(id, count, MemDisk::default(), options(), 1_000_000);
     }
 
     /// Delivers what they say to each other until they are silent.

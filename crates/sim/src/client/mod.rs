@@ -2,6 +2,7 @@
 
 mod auditor;
 mod consumer;
+mod crowd;
 mod hostile;
 mod locker;
 mod operator;
@@ -10,6 +11,7 @@ mod producer;
 mod requests;
 
 pub(crate) use auditor::{Audit, Auditor};
+pub(crate) use crowd::Crowd;
 use steadfast_wire::frame::Serialize;
 
 use crate::call::{Answer, Call, ClientNo};

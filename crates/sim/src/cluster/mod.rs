@@ -6,8 +6,10 @@
 //! plan      what a seed decides            replica   one process: recovery, group, writer, who waits for what
 //! world     the run, phase by phase        network   when a message arrives, if at all
 //! faults    what strikes                   checks    what may never be, and what must be in the end
+//! brokers   another world: the same group with the whole broker on it, and its clients
 //! ```
 
+pub(crate) mod brokers;
 mod checks;
 mod faults;
 mod network;

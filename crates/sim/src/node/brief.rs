@@ -4,6 +4,7 @@ use std::fmt;
 
 use steadfast_broker::io::{Effect, Input, ReadJob, ReadResult};
 use steadfast_broker::request::Request;
+use steadfast_consensus::{Body, Message};
 
 /// Writes something in a few words.
 pub(super) struct Brief<'a, T>(pub(super) &'a T);
@@ -16,7 +17,24 @@ impl fmt::Display for Brief<'_, Input> {
             }
             Input::ReadDone(number, result) => write!(f, "read {number} done: {}", Brief(result)),
             Input::CheckpointDone(Ok(runs)) => write!(f, "checkpoint done, {} runs", runs.len()),
+            Input::Message(message) => write!(f, "from {}: {}", message.from, Brief(message)),
+            Input::Fetched(number, entries) => {
+                write!(f, "fetched {number}: {} entries", entries.as_ref().map_or(0, Vec::len))
+            }
             other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Brief<'_, Message> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Message { term, body, .. } = self.0;
+        match body {
+            Body::Append(append) => {
+                let (after, commit, count) = (append.previous.index, append.commit, append.entries.len());
+                write!(f, "term {term}, {count} entries after {after}, commit {commit}")
+            }
+            other => write!(f, "term {term}, {other:?}"),
         }
     }
 }
@@ -80,6 +98,7 @@ impl fmt::Display for Brief<'_, Effect> {
                     None => Ok(()),
                 }
             }
+            Effect::Message(message) => write!(f, "to {}: {}", message.to, Brief(message)),
             Effect::Register(topics) => write!(f, "register {} topics", topics.len()),
             other => write!(f, "{other:?}"),
         }

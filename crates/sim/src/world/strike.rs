@@ -4,11 +4,10 @@ use steadfast_broker::io::Input;
 use steadfast_store::disk::Disk;
 
 use super::World;
-use crate::client::OPERATOR;
 use crate::clock::Micros;
 use crate::event::{Event, Life};
 use crate::plan::{Crash, Fault};
-use crate::stage::Phase;
+use crate::stage::{Phase, SERVER};
 
 impl World {
     /// Faults whose number of operations was reached; the end of the phase, if it was.
@@ -65,7 +64,7 @@ impl World {
             }
             Fault::Grow => {
                 self.figures.count("topic grows");
-                self.clients[OPERATOR].grow(&mut self.stage);
+                self.clients.grow(&mut self.stage);
             }
         }
     }
@@ -125,6 +124,6 @@ impl World {
         }
         self.node = None;
         self.opening = None;
-        self.stage.close_door();
+        self.stage.close_door(SERVER);
     }
 }

@@ -13,7 +13,7 @@ use crate::client::Audit;
 use crate::watch::{Gist, Watch};
 
 /// Compares the queues of delayed messages with the topics that these were for.
-pub(super) fn judge(audit: &Audit, levels: &DelayLevels, watch: &mut Watch) {
+pub(crate) fn judge(audit: &Audit, levels: &DelayLevels, watch: &mut Watch) {
     let mut due: BTreeMap<(MessageId, Name), Vec<Timestamp>> = BTreeMap::new();
     for (level, waited) in &audit.waited {
         let key = (waited.id.clone(), waited.topic.clone());
