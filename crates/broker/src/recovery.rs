@@ -8,7 +8,7 @@ mod replay;
 use std::fmt;
 use std::sync::Arc;
 
-use steadfast_consensus::{Group, GroupWriter, LogView, Vote};
+use steadfast_consensus::{Group, GroupWriter, LogView, Recovered, RecoveryError, Vote, recover};
 use steadfast_store::checkpoint::{self, CheckpointError, INDEX_DIR, SNAPSHOT_DIR, Snapshot};
 use steadfast_store::disk::{Disk, Mode};
 use steadfast_store::file::FileError;
@@ -137,6 +137,15 @@ pub fn open<D: Disk>(disk: D, options: &Options, fresh_group: u64) -> Result<Ope
     open_with(disk, options, fresh_group, &Membership::alone(), false)
 }
 
+impl From<RecoveryError> for OpenError {
+    fn from(error: RecoveryError) -> Self {
+        match error {
+            RecoveryError::Scan(error) => error.into(),
+            RecoveryError::Meta(error) => error.into(),
+        }
+    }
+}
+
 /// Opens the directory of a replica of the group whose identity is `group`.
 pub fn open_member<D: Disk>(
     disk: D,
@@ -167,7 +176,7 @@ fn open_with<D: Disk>(
         disk.create_dir(dir)?;
     }
     let mut report = Report::default();
-    let meta = open_meta(&disk, options, fresh_group, &mut report)?;
+    let mut meta = open_meta(&disk, options, fresh_group, &mut report)?;
     let Meta { group, segment_size, .. } = meta.get();
     let layout = Layout { segment_size };
     report.warnings.extend(other_segment_size(segment_size, options));
@@ -177,13 +186,24 @@ fn open_with<D: Disk>(
     let from = replay.broker.applied;
     report.snapshot = from.index;
     let watermark = watermark.max(meta.get().commit);
-    if !membership.is_alone() {
+    let scan = Scan { layout, group, from, watermark, lenient };
+    let (end, view) = if membership.is_alone() {
+        let Tail { mark, cut, truncated } = log::scan(&disk, scan, |found| replay.found(found))?;
+        report.warnings.extend(cut.as_ref().map(Cut::to_string));
+        (report.cut, report.truncated) = (cut, truncated);
+        (mark, None)
+    } else {
         let terms = replay.broker.state.terms.all().to_vec();
         let view = LogView::with_history(from, terms, log::segment_starts(&disk, from.end)?);
-        replay.window = Some(Window::new(view, watermark));
-    }
-    let Tail { mark: end, cut, truncated } =
-        log::scan(&disk, Scan { layout, group, from, watermark, lenient }, |found| replay.found(found))?;
+        replay.window = Some(Window::new(watermark));
+        let Recovered { view, end, fence, .. } =
+            recover(&disk, &mut meta, scan, view, |found| replay.found(found.clone()))?;
+        report.warnings.extend(fence.map(|fence| {
+            let last = end.index;
+            format!("the log is whole up to entry {last} and went on; the other replicas fill it again ({fence:?})")
+        }));
+        (end, Some(view))
+    };
     if let Some(error) = replay.error {
         return Err(error);
     }
@@ -192,13 +212,10 @@ fn open_with<D: Disk>(
     report.lost_changes = replay.lost_changes;
     report.proven = replay.proven;
     report.warnings.extend(replay.warnings());
-    report.warnings.extend(cut.as_ref().map(Cut::to_string));
-    report.cut = cut;
-    report.truncated = truncated;
     let mut broker = replay.broker;
     let vote = Vote { term: meta.get().term, replica: meta.get().vote };
-    match replay.window {
-        Some(Window { view, .. }) => {
+    match view {
+        Some(view) => {
             broker.phase = Phase::Following;
             broker.group = Group::open(&membership.settings(layout), view, vote, broker.applied.index);
         }

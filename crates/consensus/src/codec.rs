@@ -4,25 +4,27 @@
 //! ```text
 //!  0 u32 magic | 4 u32 crc32c of everything after it | 8 u32 length of it all | 12 u16 version | 14 u8 kind | 15 u8 flags
 //! 16 u64 group identity | 24 u64 from | 32 u64 to | 40 u64 term
-//! 48 u64 index | 56 u64 its term | 64 u64 commit index | 72 u64 its term | 80 u64 log offset, or number of a read
-//! 88 u32 number of entries | 92 u32 zero
-//! 96 per entry: u64 term | u32 length of its payload | u8 kind | three zeroes      then the payloads, one after the other
+//! 48 u64 index | 56 u64 its term | 64 u64 commit index | 72 u64 its term | 80 u64 log offset, number of a read or of a question, or index
+//! 88 u64 another index | 96 u64 its term
+//! 104 u32 number of entries | 108 u32 zero
+//! 112 per entry: u64 term | u32 length of its payload | u8 kind | three zeroes      then the payloads, one after the other
 //! ```
 //!
 //! Fields that a kind does not use are 0. The index of an entry follows from that of the one before.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use steadfast_store::log::{Entry, Kind, PAYLOAD_MAX};
-use steadfast_types::{LogIndex, LogOffset, Term};
+use steadfast_store::meta::Fence;
+use steadfast_types::{LogIndex, LogOffset, Position, Term};
 
-use crate::message::{Append, Body, Message, Position};
+use crate::message::{Append, Body, Message};
 
 /// Bytes of a message without its entries.
-pub const HEADER_LEN: usize = 96;
+pub const HEADER_LEN: usize = 112;
 /// Bytes of the largest message that is taken.
 pub const MESSAGE_MAX: usize = 2 * PAYLOAD_MAX;
 const MAGIC: u32 = 0x5346_524D;
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const PER_ENTRY: usize = 16;
 
 const APPEND: u8 = 1;
@@ -32,13 +34,15 @@ const VOTE_RESPONSE: u8 = 4;
 const HEARTBEAT: u8 = 5;
 const HEARTBEAT_RESPONSE: u8 = 6;
 const TIMEOUT_NOW: u8 = 7;
+const INQUIRY: u8 = 8;
+const STANDING: u8 = 9;
 
 /// Rejected, a pre-vote.
 const FLAG: u8 = 1;
 /// Granted, told by the leader to stand.
 const SECOND_FLAG: u8 = 2;
-/// Carries a read.
-const READ: u8 = 4;
+/// Carries a read, or a fence.
+const THIRD_FLAG: u8 = 4;
 
 /// Why bytes are not a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +103,7 @@ struct Fields {
     position: Position,
     commit: Position,
     extra: u64,
+    floor: Position,
 }
 
 /// Encodes a message of a group.
@@ -126,6 +131,8 @@ pub fn encode(group: u64, message: &Message) -> Encoded {
         head.put_u64(position.term.get());
     }
     head.put_u64(fields.extra);
+    head.put_u64(fields.floor.index.get());
+    head.put_u64(fields.floor.term.get());
     head.put_u32(entries.len() as u32);
     head.put_u32(0);
     for entry in entries {
@@ -144,30 +151,44 @@ fn fields_of(body: &Body) -> Fields {
     let at = |index: &LogIndex| Position { index: *index, term: Term::ZERO };
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
     match body {
-        Body::Append(Append { previous, commit, at: place, .. }) => {
-            Fields { kind: APPEND, flags: 0, position: *previous, commit: at(commit), extra: place.get() }
-        }
+        Body::Append(Append { previous, commit, at: place, .. }) => Fields {
+            kind: APPEND,
+            flags: 0,
+            position: *previous,
+            commit: at(commit),
+            extra: place.get(),
+            ..Fields::default()
+        },
         Body::AppendResponse { index, commit, rejected } => {
             let hint = rejected.unwrap_or_default();
             let position = Position { index: *index, term: hint.term };
             let flags = flag(rejected.is_some(), FLAG);
-            Fields { kind: APPEND_RESPONSE, flags, position, commit: at(commit), extra: hint.index.get() }
+            let (commit, extra) = (at(commit), hint.index.get());
+            Fields { kind: APPEND_RESPONSE, flags, position, commit, extra, ..Fields::default() }
         }
         Body::RequestVote { pre, last, commit, transfer } => {
             let flags = flag(*pre, FLAG) | flag(*transfer, SECOND_FLAG);
-            Fields { kind: REQUEST_VOTE, flags, position: *last, commit: *commit, extra: 0 }
+            Fields { kind: REQUEST_VOTE, flags, position: *last, commit: *commit, ..Fields::default() }
         }
-        Body::VoteResponse { pre, granted, commit } => {
-            let flags = flag(*pre, FLAG) | flag(*granted, SECOND_FLAG);
-            Fields { kind: VOTE_RESPONSE, flags, commit: *commit, ..Fields::default() }
+        Body::VoteResponse { pre, granted, commit, last, fence } => {
+            let flags = flag(*pre, FLAG) | flag(*granted, SECOND_FLAG) | flag(fence.is_some(), THIRD_FLAG);
+            let Fence { floor, committed } = fence.unwrap_or_default();
+            let (position, extra) = (*last, committed.get());
+            Fields { kind: VOTE_RESPONSE, flags, position, commit: *commit, extra, floor }
         }
         Body::Heartbeat { commit, read } | Body::HeartbeatResponse { commit, read } => {
             let is_response = matches!(body, Body::HeartbeatResponse { .. });
             let kind = if is_response { HEARTBEAT_RESPONSE } else { HEARTBEAT };
-            let (flags, extra) = (flag(read.is_some(), READ), read.unwrap_or_default());
+            let (flags, extra) = (flag(read.is_some(), THIRD_FLAG), read.unwrap_or_default());
             Fields { kind, flags, commit: at(commit), extra, ..Fields::default() }
         }
         Body::TimeoutNow => Fields { kind: TIMEOUT_NOW, ..Fields::default() },
+        Body::Inquiry { nonce, last } => {
+            Fields { kind: INQUIRY, position: *last, extra: *nonce, ..Fields::default() }
+        }
+        Body::Standing { nonce, last } => {
+            Fields { kind: STANDING, position: *last, extra: *nonce, ..Fields::default() }
+        }
     }
 }
 
@@ -206,12 +227,13 @@ pub fn decode(group: u64, bytes: Bytes) -> Result<Message, CodecError> {
     let mut position = || Position { index: LogIndex::new(head.get_u64()), term: Term::new(head.get_u64()) };
     let (position, commit) = (position(), position());
     let extra = head.get_u64();
+    let floor = Position { index: LogIndex::new(head.get_u64()), term: Term::new(head.get_u64()) };
     let count = head.get_u32() as usize;
     head.advance(4);
     if from == 0 || to == 0 || term == Term::ZERO || (kind != APPEND && !head.is_empty()) {
         return Err(CodecError::Malformed);
     }
-    let fields = Fields { kind, flags, position, commit, extra };
+    let fields = Fields { kind, flags, position, commit, extra, floor };
     let body = match kind {
         APPEND => append(&fields, term, count, head)?,
         _ => body_of(&fields)?,
@@ -220,9 +242,9 @@ pub fn decode(group: u64, bytes: Bytes) -> Result<Message, CodecError> {
 }
 
 fn body_of(fields: &Fields) -> Result<Body, CodecError> {
-    let Fields { kind, flags, position, commit, extra } = *fields;
+    let Fields { kind, flags, position, commit, extra, floor } = *fields;
     let (flag, second_flag) = (flags & FLAG != 0, flags & SECOND_FLAG != 0);
-    let read = (flags & READ != 0).then_some(extra);
+    let read = (flags & THIRD_FLAG != 0).then_some(extra);
     Ok(match kind {
         APPEND_RESPONSE => {
             let hint = Position { index: LogIndex::new(extra), term: position.term };
@@ -233,10 +255,16 @@ fn body_of(fields: &Fields) -> Result<Body, CodecError> {
             }
         }
         REQUEST_VOTE => Body::RequestVote { pre: flag, last: position, commit, transfer: second_flag },
-        VOTE_RESPONSE => Body::VoteResponse { pre: flag, granted: second_flag, commit },
+        VOTE_RESPONSE => {
+            let fence = Fence { floor, committed: LogIndex::new(extra) };
+            let fence = (flags & THIRD_FLAG != 0).then_some(fence);
+            Body::VoteResponse { pre: flag, granted: second_flag, commit, last: position, fence }
+        }
         HEARTBEAT => Body::Heartbeat { commit: commit.index, read },
         HEARTBEAT_RESPONSE => Body::HeartbeatResponse { commit: commit.index, read },
         TIMEOUT_NOW => Body::TimeoutNow,
+        INQUIRY => Body::Inquiry { nonce: extra, last: position },
+        STANDING => Body::Standing { nonce: extra, last: position },
         _ => return Err(CodecError::Malformed),
     })
 }

@@ -3,9 +3,10 @@
 use raft::CAMPAIGN_TRANSFER;
 use raft::eraftpb::{Entry as EngineEntry, EntryType, Message as EngineMessage, MessageType};
 use steadfast_store::log::{Entry, Kind};
-use steadfast_types::{LogIndex, LogOffset, Term};
+use steadfast_store::meta::Fence;
+use steadfast_types::{LogIndex, LogOffset, Position, Term};
 
-use crate::message::{Append, Body, Message, Position};
+use crate::message::{Append, Body, Message};
 
 pub(crate) fn entry_from_engine(entry: EngineEntry) -> Entry {
     let kind = match entry.get_entry_type() {
@@ -25,9 +26,11 @@ pub(crate) fn entry_to_engine(entry: Entry) -> EngineEntry {
     out
 }
 
-/// The message for a peer, None for what we do not send. `place_of` knows where the entries it holds lie.
+/// The message for a peer, None for what we do not send. `place_of` knows where the entries it holds lie; `last` and
+/// `fence` are this replica's.
 pub(crate) fn message_from_engine(
     m: EngineMessage,
+    (last, fence): (Position, Option<Fence>),
     place_of: impl Fn(u64) -> Option<LogOffset>,
 ) -> Option<Message> {
     let commit = LogIndex::new(m.commit);
@@ -59,6 +62,8 @@ pub(crate) fn message_from_engine(
             pre: kind == MessageType::MsgRequestPreVoteResponse,
             granted: !m.reject,
             commit: position(m.commit, m.commit_term),
+            last,
+            fence,
         },
         MessageType::MsgHeartbeat => Body::Heartbeat { commit, read },
         MessageType::MsgHeartbeatResponse => Body::HeartbeatResponse { commit, read },
@@ -70,7 +75,8 @@ pub(crate) fn message_from_engine(
     Some(Message { from, to, term, body })
 }
 
-pub(crate) fn message_to_engine(message: Message) -> EngineMessage {
+/// None for what the engine knows nothing of.
+pub(crate) fn message_to_engine(message: Message) -> Option<EngineMessage> {
     let Message { from, to, term, body } = message;
     let mut m = EngineMessage { from, to, term: term.get(), ..EngineMessage::default() };
     let context = |read: Option<u64>| read.map(|read| read.to_be_bytes().to_vec().into()).unwrap_or_default();
@@ -96,7 +102,7 @@ pub(crate) fn message_to_engine(message: Message) -> EngineMessage {
                 m.context = CAMPAIGN_TRANSFER.into();
             }
         }
-        Body::VoteResponse { pre, granted, commit } => {
+        Body::VoteResponse { pre, granted, commit, .. } => {
             let kinds = [MessageType::MsgRequestVoteResponse, MessageType::MsgRequestPreVoteResponse];
             m.set_msg_type(kinds[usize::from(pre)]);
             (m.reject, m.commit, m.commit_term) = (!granted, commit.index.get(), commit.term.get());
@@ -110,6 +116,7 @@ pub(crate) fn message_to_engine(message: Message) -> EngineMessage {
             (m.commit, m.context) = (commit.get(), context(read));
         }
         Body::TimeoutNow => m.set_msg_type(MessageType::MsgTimeoutNow),
+        Body::Inquiry { .. } | Body::Standing { .. } => return None,
     }
-    m
+    Some(m)
 }

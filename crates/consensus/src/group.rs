@@ -1,17 +1,21 @@
 //! A replica of a group: the engine, driven.
 
+mod losses;
+mod ready;
+
 use bytes::Bytes;
-use raft::eraftpb::ConfState;
-use raft::eraftpb::{Entry as EngineEntry, HardState, Message as EngineMessage, MessageType};
-use raft::{RaftState, RawNode, Ready, StateRole};
-use steadfast_store::log::{Entry, FRAME_HEADER_LEN, Keep, Layout, Mark, Place, frame_len};
+use raft::eraftpb::{ConfState, Entry as EngineEntry, HardState, Message as EngineMessage, MessageType};
+use raft::{RaftState, RawNode, StateRole};
+use steadfast_store::log::{Entry, Layout, Mark, Place};
+use steadfast_store::meta::Fence;
 use steadfast_store::sabotage::{self, Sabotage};
-use steadfast_types::{LogIndex, LogOffset, Term};
+use steadfast_types::{LogIndex, LogOffset, Position, Term};
 
 use crate::ReplicaId;
-use crate::engine::{entry_from_engine, message_from_engine, message_to_engine};
+use crate::engine::message_to_engine;
+use crate::fence::Round;
 use crate::message::{Body, Message};
-use crate::output::{Committed, Halt, Output, Read, Role, Vote, Write};
+use crate::output::{Halt, Output, Read, Role, Vote};
 use crate::settings::{Limits, Settings, Timing};
 use crate::timeouts::Timeouts;
 use crate::view::LogView;
@@ -59,14 +63,20 @@ pub struct Group {
     /// Highest index handed out.
     handed_out: u64,
     halted: Option<Halt>,
+    /// What this replica may have acknowledged and has lost.
+    fence: Option<Fence>,
+    /// The meta file does not have it yet.
+    fence_is_new: bool,
+    /// What was answered to this candidate.
+    round: Round,
+    /// Names this life of the replica in questions.
+    nonce: u64,
     output: Output,
 }
 
 /// A write that is not durable yet.
 struct InFlight {
     number: u64,
-    /// Entries that are to be written after it.
-    rest: Vec<(Entry, LogOffset)>,
     /// What may be said once all of it is durable.
     messages: Vec<Message>,
 }
@@ -93,6 +103,7 @@ impl Group {
     /// If the settings make no sense, or if `applied` is not in the log.
     pub fn open(settings: &Settings, mut log: LogView, vote: Vote, applied: LogIndex) -> Self {
         let applied = applied.get();
+        let (life, fence) = log.standing;
         log.trim(applied, settings.limits.cache);
         log.set_fetch_bytes(settings.limits.fetch);
         let hard_state =
@@ -115,6 +126,10 @@ impl Group {
             last_read: 0,
             handed_out: applied,
             halted: None,
+            fence,
+            fence_is_new: false,
+            round: Round::default(),
+            nonce: settings.seed.rotate_left(32) ^ life,
             output: Output::default(),
             node,
         }
@@ -141,9 +156,9 @@ impl Group {
         if self.halted.is_some() || !known || self.node.raft.prs().get(message.from).is_none() {
             return;
         }
-        let last = self.node.raft.raft_log.last_index();
-        match &message.body {
-            Body::Append(append) => {
+        let Message { from, term, ref body, .. } = message;
+        match *body {
+            Body::Append(ref append) => {
                 let first = append.entries.first();
                 self.claims.extend(first.map(|entry| Claim {
                     index: entry.index.get(),
@@ -151,15 +166,19 @@ impl Group {
                     at: append.at,
                 }));
             }
-            // The engine would panic. A leader names what its follower has said to have.
-            Body::Heartbeat { commit, .. } if message.term >= self.term() && commit.get() > last => {
-                return self.halt(Halt::LogLost { committed: *commit, last: LogIndex::new(last) });
+            Body::Heartbeat { commit, read } if term >= self.term() => {
+                return self.heartbeat(message, commit, read);
             }
+            Body::VoteResponse { pre, granted, last, fence, .. } => {
+                return self.vote_response(message, pre, (granted, last, fence));
+            }
+            // It cannot stand for election by a mere word.
+            Body::TimeoutNow if self.fence.is_some() => return,
+            Body::Inquiry { nonce, last } => return self.inquiry(from, nonce, last),
+            Body::Standing { nonce, last } => return self.standing(term, nonce, last),
             _ => {}
         }
-        // It refuses answers of strangers, which are none of them.
-        let _ = self.node.step(message_to_engine(message));
-        self.settle();
+        self.engine_step(message);
     }
 
     /// Where the next entry will lie if its payload has `payload_len` bytes. Only a leader that is idle knows.
@@ -190,12 +209,10 @@ impl Group {
     /// Tells that a write is durable.
     pub fn persisted(&mut self, number: u64) {
         let Some(write) = self.in_flight.take_if(|write| write.number == number) else { return };
-        if !write.rest.is_empty() {
-            return self.write(number, None, None, write.rest, write.messages);
-        }
         self.output.messages.extend(write.messages);
         self.node.on_persist_ready(number);
         self.settle();
+        self.look_at_fence();
         if sabotage::is(Sabotage::AckBeforeQuorum) && self.is_leader() {
             self.hand_out_too_early();
         }
@@ -213,6 +230,12 @@ impl Group {
         // The messages name places, which are known as long as the entries are.
         self.gather();
         self.node.mut_store().forget_read();
+    }
+
+    /// The log begins after this entry now, which was applied: retention has dropped it and all before. A peer that needs
+    /// any of them gets nothing.
+    pub fn drop_head(&mut self, last: LogIndex) {
+        self.node.mut_store().drop_head(last.get());
     }
 
     /// Asks from where on the state machine is current. The answer comes when a quorum has confirmed that this replica
@@ -285,6 +308,24 @@ impl Group {
         }
     }
 
+    /// The last entry of its log.
+    pub fn last(&self) -> Position {
+        self.node.store().position()
+    }
+
+    /// What it may have acknowledged and lost, until it has that again.
+    pub fn fence(&self) -> Option<Fence> {
+        self.fence
+    }
+
+    fn engine_step(&mut self, message: Message) {
+        if let Some(message) = message_to_engine(message) {
+            // It refuses answers of strangers, which are none of them.
+            let _ = self.node.step(message);
+        }
+        self.settle();
+    }
+
     /// The engine has taken an input.
     fn settle(&mut self) {
         self.timeouts.settle(&mut self.node.raft);
@@ -292,6 +333,7 @@ impl Group {
         if role != self.role {
             self.role = role;
             self.output.role = Some(role);
+            self.look_at_fence();
         }
     }
 
@@ -299,135 +341,4 @@ impl Group {
         self.halted = Some(halt);
         self.output.halted = Some(halt);
     }
-
-    /// Takes what the engine has, but for what is to be written while a write is in flight.
-    fn gather(&mut self) {
-        while self.halted.is_none() && self.may_take() && self.node.has_ready() {
-            self.take_ready();
-        }
-        let wanted = self.node.mut_store().take_wanted();
-        self.output.fetches.extend(wanted);
-    }
-
-    fn may_take(&self) -> bool {
-        let raft = &self.node.raft;
-        let vote = Vote { term: Term::new(raft.term), replica: raft.vote };
-        self.in_flight.is_none() || (vote == self.vote && raft.raft_log.unstable_entries().is_empty())
-    }
-
-    fn take_ready(&mut self) {
-        let mut ready = self.node.ready();
-        let number = ready.number();
-        let vote = self.take_vote(&ready);
-        let Some((keep, entries)) = self.take_entries(ready.take_entries()) else { return };
-        let reads = ready.take_read_states().into_iter().filter_map(|state| {
-            let number = u64::from_be_bytes(*state.request_ctx.first_chunk()?);
-            Some(Read { number, index: LogIndex::new(state.index) })
-        });
-        self.output.reads.extend(reads);
-        let at_once = self.messages(ready.take_messages());
-        let later = self.messages(ready.take_persisted_messages());
-        let committed = ready.take_committed_entries();
-        self.node.advance_append_async(ready);
-        self.output.messages.extend(at_once);
-        if vote.is_some() || !entries.is_empty() {
-            let early = keep.is_some() && sabotage::is(Sabotage::TruncationNotPersisted);
-            let messages = if early { self.say(later) } else { later };
-            self.write(number, vote, keep, entries, messages);
-        } else if let Some(write) = &mut self.in_flight {
-            // It may depend on what is being written.
-            write.messages.extend(later);
-        } else {
-            self.output.messages.extend(later);
-            self.node.on_persist_ready(number);
-        }
-        self.hand_out(committed);
-    }
-
-    /// Has as much written as may be written together. A torn write can leave any of its frames: if one told that an entry
-    /// of the same write is committed, recovery would take that one, torn, for a damaged entry.
-    fn write(
-        &mut self,
-        number: u64,
-        vote: Option<Vote>,
-        keep: Option<Keep>,
-        mut entries: Vec<(Entry, LogOffset)>,
-        messages: Vec<Message>,
-    ) {
-        let first = entries.first().map(|(entry, _)| entry.index);
-        let tells = |(entry, _): &(Entry, LogOffset)| Some(entry.commit()) >= first;
-        let together = entries.iter().skip(1).position(tells).map_or(entries.len(), |position| position + 1);
-        let rest = entries.split_off(together);
-        self.in_flight = Some(InFlight { number, rest, messages });
-        // It is on the medium before the entries are, so it must not be of them.
-        let raft_log = &self.node.raft.raft_log;
-        let commit = LogIndex::new(raft_log.committed.min(raft_log.persisted));
-        self.output.write = Some(Write { number, vote, commit, keep, entries });
-    }
-
-    /// Messages leave at once; nothing is left of them.
-    fn say(&mut self, messages: Vec<Message>) -> Vec<Message> {
-        self.output.messages.extend(messages);
-        Vec::new()
-    }
-
-    fn take_vote(&mut self, ready: &Ready) -> Option<Vote> {
-        let vote = ready.hs().map(|hs| Vote { term: Term::new(hs.term), replica: hs.vote });
-        let vote = vote.filter(|vote| *vote != self.vote)?;
-        self.vote = vote;
-        (!sabotage::is(Sabotage::VoteNotPersisted)).then_some(vote)
-    }
-
-    /// Gives the new entries their places; the log goes back if they replace others. None if a place is not the leader's.
-    #[allow(clippy::type_complexity)]
-    fn take_entries(&mut self, new: Vec<EngineEntry>) -> Option<(Option<Keep>, Vec<(Entry, LogOffset)>)> {
-        let claims = std::mem::take(&mut self.claims);
-        let log = self.node.mut_store();
-        let first = new.first().map(|entry| entry.index);
-        let keep = first.filter(|first| *first <= log.last_held()).map(|first| log.truncate(first - 1));
-        let mut entries = Vec::with_capacity(new.len());
-        for entry in new {
-            let own = self.layout.place(log.end(), entry.data.len()).at;
-            let claim = claims.iter().find(|claim| (claim.index, claim.term) == (entry.index, entry.term));
-            if let Some(claim) = claim.filter(|claim| claim.at != own) {
-                let (index, leader) = (LogIndex::new(entry.index), claim.at);
-                self.halt(Halt::Misplaced { index, leader, own });
-                return None;
-            }
-            log.append(entry.clone(), own);
-            entries.push((entry_from_engine(entry), own));
-        }
-        Some((keep, entries))
-    }
-
-    fn messages(&self, messages: Vec<EngineMessage>) -> Vec<Message> {
-        let log = self.node.store();
-        messages.into_iter().filter_map(|m| message_from_engine(m, |index| log.place_of(index))).collect()
-    }
-
-    fn hand_out(&mut self, entries: Vec<EngineEntry>) {
-        let Some(last) = entries.last().map(|entry| entry.index) else { return };
-        for entry in entries.into_iter().filter(|entry| entry.index > self.handed_out) {
-            let at = self.node.store().place_of(entry.index).expect("an entry is held until it is applied");
-            self.output.committed.push(committed(entry, at));
-        }
-        self.handed_out = self.handed_out.max(last);
-        self.node.advance_apply_to(last);
-        self.node.mut_store().trim(last, self.cache);
-    }
-
-    /// Hands out what only this replica has.
-    fn hand_out_too_early(&mut self) {
-        for index in self.handed_out + 1..=self.node.raft.raft_log.persisted {
-            let Some((entry, at)) = self.node.store().get(index).cloned() else { return };
-            self.output.committed.push(committed(entry, at));
-            self.handed_out = index;
-        }
-    }
-}
-
-fn committed(entry: EngineEntry, at: LogOffset) -> Committed {
-    let entry = entry_from_engine(entry);
-    let end = at + frame_len(entry.payload.len());
-    Committed { entry, payload_at: at + FRAME_HEADER_LEN as u64, end }
 }

@@ -18,10 +18,12 @@
 
 mod codec;
 mod engine;
+mod fence;
 mod fetch;
 mod group;
 mod message;
 mod output;
+mod recovery;
 mod settings;
 mod storage;
 mod timeouts;
@@ -31,9 +33,12 @@ mod writer;
 pub use codec::{CodecError, Encoded, HEADER_LEN, MESSAGE_MAX, decode, encode, message_len};
 pub use fetch::Fetch;
 pub use group::{Group, ProposeError, ReadError};
-pub use message::{Append, Body, Message, Position};
+pub use message::{Append, Body, Message};
 pub use output::{Committed, Halt, Output, Read, Role, Vote, Write};
+pub use recovery::{Recovered, RecoveryError, recover};
 pub use settings::{Limits, Settings, Timing};
+pub use steadfast_store::meta::Fence;
+pub use steadfast_types::Position;
 pub use view::LogView;
 pub use writer::{GroupWriter, WriteError};
 

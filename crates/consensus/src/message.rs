@@ -2,7 +2,8 @@
 //! leader transfer (3.10).
 
 use steadfast_store::log::Entry;
-use steadfast_types::{LogIndex, LogOffset, Term};
+use steadfast_store::meta::Fence;
+use steadfast_types::{LogIndex, LogOffset, Position, Term};
 
 use crate::ReplicaId;
 
@@ -17,15 +18,6 @@ pub struct Message {
     pub term: Term,
     /// What it says.
     pub body: Body,
-}
-
-/// An entry of a log, by index and term: no two entries share both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Position {
-    /// Its index.
-    pub index: LogIndex,
-    /// Its term.
-    pub term: Term,
 }
 
 /// What a message says.
@@ -61,6 +53,10 @@ pub enum Body {
         granted: bool,
         /// The last entry that the voter knows to be committed; nothing if granted.
         commit: Position,
+        /// The voter's last entry.
+        last: Position,
+        /// What the voter may have had and lost; it restricts what its vote counts for.
+        fence: Option<Fence>,
     },
     /// A leader says that it leads.
     Heartbeat {
@@ -78,6 +74,20 @@ pub enum Body {
     },
     /// A leader tells its successor to stand for election.
     TimeoutNow,
+    /// A replica that has lost entries asks its leader how far the log goes, and tells how far its own does.
+    Inquiry {
+        /// Drawn for this life of the replica.
+        nonce: u64,
+        /// Its last entry.
+        last: Position,
+    },
+    /// A leader's answer to [`Body::Inquiry`].
+    Standing {
+        /// That of the question.
+        nonce: u64,
+        /// The leader's last entry.
+        last: Position,
+    },
 }
 
 /// A leader's entries.

@@ -1,6 +1,7 @@
 //! What a replica wants done.
 
 use steadfast_store::log::{Entry, FRAME_HEADER_LEN, Keep};
+use steadfast_store::meta::Fence;
 use steadfast_types::{LogIndex, LogOffset, Term};
 
 use crate::ReplicaId;
@@ -37,6 +38,8 @@ pub struct Write {
     pub vote: Option<Vote>,
     /// An index that is committed and durable here; goes with the vote.
     pub commit: LogIndex,
+    /// What the replica may have lost; goes with the vote.
+    pub fence: Option<Fence>,
     /// If set, the log goes back so far: the entries replace what came after.
     pub keep: Option<Keep>,
     /// Entries with the log offset of each frame, in order.
@@ -102,15 +105,5 @@ pub enum Halt {
         leader: LogOffset,
         /// Its place here.
         own: LogOffset,
-    },
-    /// This replica has told that it had entries which it does not have any more.
-    #[error(
-        "this replica had entry {committed} once, and its log ends with entry {last}: it has lost its end"
-    )]
-    LogLost {
-        /// An entry that it had.
-        committed: LogIndex,
-        /// Its last entry now.
-        last: LogIndex,
     },
 }

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use raft::eraftpb::Entry as EngineEntry;
 use raft::{GetEntriesContext, RaftState};
 use steadfast_store::log::{Entry, Keep, Layout, Mark, Place, frame_len};
-use steadfast_types::{LogIndex, LogOffset, Term};
+use steadfast_store::meta::Fence;
+use steadfast_types::{LogIndex, LogOffset, Position, Term};
 
 use crate::engine::entry_to_engine;
 use crate::fetch::Fetch;
@@ -24,6 +25,8 @@ const WAITING: usize = 8;
 /// what is found.
 pub struct LogView {
     pub(crate) state: RaftState,
+    /// The number of this life of the replica, and what it may have lost in those before.
+    pub(crate) standing: (u64, Option<Fence>),
     /// First index of each stretch of entries with the same term, and that term. The first stretch begins with the
     /// entry before the first one of the log.
     terms: Vec<(u64, u64)>,
@@ -58,6 +61,7 @@ impl LogView {
     pub fn after(mark: Mark, term: Term) -> Self {
         Self {
             state: RaftState::default(),
+            standing: (0, None),
             terms: vec![(mark.index.get(), term.get())],
             places: Vec::new(),
             before: (Keep::Mark(mark), mark.end),
@@ -97,6 +101,11 @@ impl LogView {
     /// The last entry's index.
     pub fn last(&self) -> LogIndex {
         LogIndex::new(self.last_held())
+    }
+
+    /// The last entry.
+    pub(crate) fn position(&self) -> Position {
+        Position { term: Term::new(self.term_of(self.last_held())), index: self.last() }
     }
 
     /// Highest index that the entries tell to be committed.
@@ -163,6 +172,18 @@ impl LogView {
             let keep = Keep::Through { index: LogIndex::new(entry.index), at };
             self.before = (keep, at + frame_len(entry.data.len()));
         }
+    }
+
+    /// The log begins after this entry now. What is held stays.
+    pub(crate) fn drop_head(&mut self, last: u64) {
+        let last = last.min(self.before_held());
+        if last <= self.head() {
+            return;
+        }
+        let term = self.term_of(last);
+        self.terms.retain(|(first, _)| *first > last);
+        self.terms.insert(0, (last, term));
+        self.places.retain(|(index, _)| *index > last);
     }
 
     /// The place of an entry that is held or was just read.
@@ -294,6 +315,23 @@ mod tests {
             log.trim(index, 0);
         }
         log.places.len()
+    }
+
+    #[test]
+    fn a_head_that_is_dropped_takes_its_places_and_terms_along() {
+        let mut log = LogView::after(Mark::default(), Term::ZERO);
+        for index in 1..=100 {
+            let entry = EngineEntry { index, term: 1 + index / 10, ..EngineEntry::default() };
+            log.append(entry, LogOffset::new(index * STRIDE));
+        }
+        log.drop_head(50);
+        assert_eq!((log.head(), log.places.len()), (0, 100), "all of them are held");
+        log.trim(90, 0);
+        log.drop_head(55);
+        assert_eq!((log.head(), log.terms.len(), log.places.len()), (55, 6, 45));
+        assert_eq!((log.term_of(55), log.term_of(59), log.term_of(60), log.term_of(100)), (6, 6, 7, 11));
+        log.drop_head(20);
+        assert_eq!(log.head(), 55);
     }
 
     #[test]

@@ -32,7 +32,10 @@ impl<D: Disk> GroupWriter<D> {
     /// Makes a write durable; returns where the log ends now.
     pub fn write(&mut self, write: &Write) -> Result<Mark, WriteError> {
         if let Some(Vote { term, replica: vote }) = write.vote {
-            self.meta.write(Meta { term, vote, commit: write.commit, ..self.meta.get() })?;
+            let (meta, fence) = (self.meta.get(), write.fence);
+            // It may have been higher before entries were lost.
+            let commit = write.commit.max(meta.commit);
+            self.meta.write(Meta { term, vote, commit, fence, ..meta })?;
         }
         if let Some(keep) = write.keep {
             self.log.truncate(keep)?;

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use steadfast_consensus::{
-    Append, Body, CodecError, HEADER_LEN, MESSAGE_MAX, Message, Position, decode, encode, message_len,
+    Append, Body, CodecError, Fence, HEADER_LEN, MESSAGE_MAX, Message, Position, decode, encode, message_len,
 };
 use steadfast_store::log::{Entry, Kind};
 use steadfast_types::{LogIndex, LogOffset, Term};
@@ -15,6 +15,10 @@ const GROUP: u64 = 0x0123_4567_89AB_CDEF;
 fn position() -> impl Strategy<Value = Position> {
     (0..u64::MAX / 2, any::<u64>())
         .prop_map(|(index, term)| Position { index: LogIndex::new(index), term: Term::new(term) })
+}
+
+fn fence() -> impl Strategy<Value = Option<Fence>> {
+    proptest::option::of((position(), index()).prop_map(|(floor, committed)| Fence { floor, committed }))
 }
 
 fn index() -> impl Strategy<Value = LogIndex> {
@@ -50,8 +54,13 @@ fn body() -> impl Strategy<Value = (Body, u64)> {
         (any::<bool>(), position(), position(), any::<bool>(), term()).prop_map(
             |(pre, last, commit, transfer, t)| (Body::RequestVote { pre, last, commit, transfer }, t)
         ),
-        (any::<bool>(), any::<bool>(), position(), term())
-            .prop_map(|(pre, granted, commit, t)| (Body::VoteResponse { pre, granted, commit }, t)),
+        (any::<bool>(), any::<bool>(), position(), position(), fence(), term()).prop_map(
+            |(pre, granted, commit, last, fence, t)| {
+                (Body::VoteResponse { pre, granted, commit, last, fence }, t)
+            }
+        ),
+        (any::<u64>(), position(), term()).prop_map(|(nonce, last, t)| (Body::Inquiry { nonce, last }, t)),
+        (any::<u64>(), position(), term()).prop_map(|(nonce, last, t)| (Body::Standing { nonce, last }, t)),
         (index(), read(), term()).prop_map(|(commit, read, t)| (Body::Heartbeat { commit, read }, t)),
         (index(), read(), term()).prop_map(|(commit, read, t)| (Body::HeartbeatResponse { commit, read }, t)),
         (Just(Body::TimeoutNow), term()),
@@ -131,9 +140,9 @@ fn a_message_of_another_group_or_version_says_so() {
     let bytes = Bytes::from(bytes_of(&heartbeat()));
     assert_eq!(decode(9, bytes.clone()), Err(CodecError::WrongGroup { found: GROUP, expected: 9 }));
     let mut newer = bytes.to_vec();
-    newer[13] = 2;
+    newer[13] = 3;
     seal(&mut newer);
-    assert_eq!(decode(GROUP, newer.into()), Err(CodecError::Version(2)));
+    assert_eq!(decode(GROUP, newer.into()), Err(CodecError::Version(3)));
 }
 
 #[test]

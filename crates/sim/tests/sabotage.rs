@@ -161,3 +161,13 @@ fn a_stale_leader_serves_reads_as_current() {
     let world = Scenario::Brokers(ClusterAim::Reads);
     caught_by(world, Sabotage::StaleLeaderRead, &[Gist::Bounds, Gist::Skip, Gist::Lookup, Gist::Ledger('P')]);
 }
+
+#[test]
+fn ambiguous_replicas_vote() {
+    caught_by(ClusterAim::Damage, Sabotage::AmbiguousVotes, &[Gist::Quorum, Gist::Lost, Gist::Committed]);
+}
+
+#[test]
+fn new_disks_vote() {
+    caught_by(ClusterAim::Wipe, Sabotage::NewDiskVotes, &[Gist::Quorum, Gist::Lost, Gist::Committed]);
+}

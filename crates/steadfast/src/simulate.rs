@@ -43,7 +43,7 @@ pub(crate) struct SimArgs {
     #[arg(long, conflicts_with = "cluster")]
     brokers: bool,
     /// What the worlds are about: anything, damage, forgery, retention or snapshots; of groups: anything, elections,
-    /// replacement or reads
+    /// replacement, reads, damage or wipe
     #[arg(long, value_name = "AIM", default_value = "anything")]
     aim: String,
     /// Events to print of a seed that fails

@@ -4,11 +4,12 @@
 //! ```text
 //! 0 u32 magic | 4 u32 crc32c of the rest | 8 u32 version | 12 u32 zero | 16 u64 sequence
 //! 24 u64 group identity | 32 u64 segment size | 40 u64 term | 48 u64 vote | 56 u64 commit watermark
+//! 64 u64 life | 72 u64 1 if there is a fence | 80 u64 term of its floor | 88 u64 index | 96 u64 committed
 //! ```
 
 use std::io;
 
-use steadfast_types::{LogIndex, Term};
+use steadfast_types::{LogIndex, Position, Term};
 
 use crate::aligned::AlignedBuf;
 use crate::disk::{BLOCK, Disk, DiskFile, Mode, write_all};
@@ -16,8 +17,8 @@ use crate::disk::{BLOCK, Disk, DiskFile, Mode, write_all};
 /// Path of the file.
 pub const PATH: &str = "meta";
 const MAGIC: u32 = 0x5346_4D54;
-const VERSION: u32 = 1;
-const USED: usize = 64;
+const VERSION: u32 = 2;
+const USED: usize = 104;
 
 /// What the file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,6 +33,20 @@ pub struct Meta {
     pub vote: u64,
     /// An index known to be committed; written lazily, so the log may be further.
     pub commit: LogIndex,
+    /// How often a process has opened the directory; counted in groups of several.
+    pub life: u64,
+    /// Set while the replica may lack entries that it has acknowledged.
+    pub fence: Option<Fence>,
+}
+
+/// What a replica of several may have acknowledged and lost, by damage or with a torn write: until its log reaches the
+/// floor again, it is not asked who shall lead as if it knew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fence {
+    /// It acknowledged nothing after this entry. The index is the highest there is if nobody knows.
+    pub floor: Position,
+    /// An index that is known to have been committed.
+    pub committed: LogIndex,
 }
 
 /// Why the file cannot be used.
@@ -124,8 +139,13 @@ impl<D: Disk> MetaFile<D> {
 fn encode(meta: Meta, sequence: u64, block: &mut [u8]) {
     block[..4].copy_from_slice(&MAGIC.to_be_bytes());
     block[8..12].copy_from_slice(&VERSION.to_be_bytes());
-    let fields = [sequence, meta.group, meta.segment_size, meta.term.get(), meta.vote, meta.commit.get()];
-    for (i, field) in fields.iter().enumerate() {
+    let Meta { group, segment_size, term, vote, commit, life, fence } = meta;
+    let Fence { floor, committed } = fence.unwrap_or_default();
+    let (fenced, floor) = (u64::from(fence.is_some()), [floor.term.get(), floor.index.get()]);
+    let vote = [term.get(), vote, commit.get(), life, fenced];
+    let fields = [sequence, group, segment_size].into_iter().chain(vote).chain(floor);
+    let fields = fields.chain([committed.get()]);
+    for (i, field) in fields.enumerate() {
         block[16 + 8 * i..24 + 8 * i].copy_from_slice(&field.to_be_bytes());
     }
     let crc = crc32c::crc32c(&block[8..USED]);
@@ -141,12 +161,16 @@ fn decode(block: &[u8]) -> Result<Option<(u64, Meta)>, MetaError> {
     if u32_at(8) != VERSION {
         return Err(MetaError::NewerFormat { found: u32_at(8) });
     }
+    let floor = Position { term: Term::new(u64_at(80)), index: LogIndex::new(u64_at(88)) };
+    let fence = Fence { floor, committed: LogIndex::new(u64_at(96)) };
     let meta = Meta {
         group: u64_at(24),
         segment_size: u64_at(32),
         term: Term::new(u64_at(40)),
         vote: u64_at(48),
         commit: LogIndex::new(u64_at(56)),
+        life: u64_at(64),
+        fence: (u64_at(72) == 1).then_some(fence),
     };
     Ok(Some((u64_at(16), meta)))
 }

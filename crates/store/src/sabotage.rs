@@ -38,6 +38,10 @@ pub enum Sabotage {
     TruncationNotPersisted,
     /// A leader takes for committed what it alone has (P1).
     AckBeforeQuorum,
+    /// A replica that may have lost entries votes as if it had not.
+    AmbiguousVotes,
+    /// A replica whose disk is new votes as if it had never had another.
+    NewDiskVotes,
     /// A leader answers reads without asking whether it still leads.
     StaleLeaderRead,
     /// A new leader takes messages before it has applied what its predecessors left.

@@ -76,6 +76,16 @@ number! {
     Timestamp(u64)
 }
 
+/// An entry of a log, by term and index: no two entries share both. The later of two is that of the later term, or of the
+/// same term with the higher index: so the logs of candidates are compared (Raft paper, 5.4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position {
+    /// Its term.
+    pub term: Term,
+    /// Its index.
+    pub index: LogIndex,
+}
+
 impl Timestamp {
     /// Milliseconds from `earlier` to `self`, 0 if `earlier` is later.
     pub const fn since(self, earlier: Timestamp) -> u64 {

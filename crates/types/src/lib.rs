@@ -10,4 +10,4 @@ pub mod record;
 pub mod sys_flag;
 pub mod topic;
 
-pub use ids::{LogIndex, LogOffset, QueueId, QueueOffset, Term, Timestamp};
+pub use ids::{LogIndex, LogOffset, Position, QueueId, QueueOffset, Term, Timestamp};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use steadfast_consensus::{Group, LogView, Vote};
+use steadfast_consensus::{Group, Vote};
 use steadfast_store::checkpoint::Snapshot;
 use steadfast_store::disk::Space;
 use steadfast_store::log::{Head, Kind, Layout, Mark, Room, Scanned, segment_path};
@@ -39,9 +39,8 @@ pub(super) struct Replay {
     pub(super) window: Option<Window>,
 }
 
-/// What a replica of several knows of its log. Its end may not be committed: that is applied once a leader says so.
+/// The end of a log of several, which may not be committed: that is applied once a leader says so.
 pub(super) struct Window {
-    pub(super) view: LogView,
     /// Highest index known to be committed.
     committed: LogIndex,
     /// Entries of which that is not known.
@@ -49,9 +48,9 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Of a log that goes on with `view`, and is known from outside of it to be committed so far.
-    pub(super) fn new(view: LogView, committed: LogIndex) -> Self {
-        Self { view, committed, open: VecDeque::new() }
+    /// Of a log that is known from outside of it to be committed so far.
+    pub(super) fn new(committed: LogIndex) -> Self {
+        Self { committed, open: VecDeque::new() }
     }
 }
 
@@ -108,8 +107,7 @@ impl Replay {
     /// The next entry of the log.
     pub(super) fn found(&mut self, found: Scanned) {
         let Some(window) = &mut self.window else { return self.entry(found) };
-        window.view.push(found.entry.clone(), found.at());
-        window.committed = window.committed.max(window.view.committed());
+        window.committed = window.committed.max(found.entry.commit());
         window.open.push_back(found);
         while let Some(window) = &mut self.window
             && let Some(found) = window.open.pop_front_if(|found| found.entry.index <= window.committed)

@@ -7,7 +7,7 @@ use steadfast_audit::{Books, Digest};
 use steadfast_consensus::{Body, Committed, Message, ReplicaId, Role, Write};
 use steadfast_store::log::{Batch, Entry, FRAME_HEADER_LEN, Kind};
 use steadfast_types::record::{Record, records};
-use steadfast_types::{LogIndex, LogOffset, Term};
+use steadfast_types::{LogIndex, LogOffset, Position, Term};
 
 use super::replica::{Found, number_of};
 use crate::watch::{Finding, Gist};
@@ -36,6 +36,8 @@ pub(super) struct Checks {
     told: BTreeMap<ReplicaId, Term>,
     /// The terms of the entries that each replica has durably, by index.
     durable: BTreeMap<ReplicaId, Vec<Term>>,
+    /// The same of replicas that were damaged, as it was before, each time.
+    damaged: BTreeMap<ReplicaId, Vec<Vec<Term>>>,
     /// Where each acknowledged record is.
     acked: BTreeMap<u64, LogIndex>,
     /// The last entry with an acknowledged record.
@@ -65,7 +67,9 @@ impl Checks {
     pub(super) fn said(&mut self, message: &Message) {
         let Message { from, to, term, ref body } = *message;
         let vote = match body {
+            // These promise nothing.
             Body::RequestVote { pre: true, .. } | Body::VoteResponse { pre: true, .. } => return,
+            Body::Inquiry { .. } | Body::Standing { .. } => return,
             Body::RequestVote { .. } => Some(from),
             Body::VoteResponse { granted: true, .. } => Some(to),
             _ => None,
@@ -99,6 +103,29 @@ impl Checks {
         for (entry, at) in known {
             self.fact(id, entry, *at);
         }
+    }
+
+    /// A replica is damaged, now. Returns the last entry that it had: a quorum may still count on it, as the replica
+    /// votes for nobody without it.
+    pub(super) fn damaged(&mut self, id: ReplicaId) -> Position {
+        let had = self.durable.get(&id).cloned().unwrap_or_default();
+        let last = Position {
+            term: had.last().copied().unwrap_or_default(),
+            index: LogIndex::new(had.len() as u64),
+        };
+        self.damaged.entry(id).or_default().push(had);
+        last
+    }
+
+    /// Its disk is replaced: it cannot know what it has said.
+    pub(super) fn forgets(&mut self, id: ReplicaId) {
+        self.told.remove(&id);
+        self.votes.retain(|(voter, _), _| *voter != id);
+    }
+
+    /// It has everything again.
+    pub(super) fn refilled(&mut self, id: ReplicaId) {
+        self.damaged.remove(&id);
     }
 
     /// A write is durable.
@@ -144,7 +171,12 @@ impl Checks {
     /// Records are acknowledged: a quorum must have them, durably.
     pub(super) fn acknowledged(&mut self, replicas: u64, entry: &Entry, numbers: &[u64]) {
         let position = entry.index.get() as usize - 1;
-        let have = self.durable.values().filter(|log| log.get(position) == Some(&entry.term)).count() as u64;
+        let has = |log: &Vec<Term>| log.get(position) == Some(&entry.term);
+        let have = (1..=replicas).filter(|id| {
+            let damaged = self.damaged.get(id).into_iter().flatten();
+            self.durable.get(id).into_iter().chain(damaged).any(has)
+        });
+        let have = have.count() as u64;
         if have * 2 <= replicas {
             let text = format!("entry {} was acknowledged with {have} of {replicas} replicas", entry.index);
             self.find(Gist::Quorum, text);

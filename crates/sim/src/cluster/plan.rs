@@ -23,11 +23,16 @@ pub enum ClusterAim {
     Replacement,
     /// A leader that is cut off is read from, while the others write.
     Reads,
+    /// Logs of a minority are damaged while their replicas are down, and those fail again while they are refilled.
+    Damage,
+    /// A disk is replaced while all machines are off, and whoever led is back last.
+    Wipe,
 }
 
 impl ClusterAim {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Anything, Self::Elections, Self::Replacement, Self::Reads];
+    pub const ALL: [Self; 6] =
+        [Self::Anything, Self::Elections, Self::Replacement, Self::Reads, Self::Damage, Self::Wipe];
 
     const fn name(self) -> &'static str {
         match self {
@@ -35,6 +40,8 @@ impl ClusterAim {
             Self::Elections => "elections",
             Self::Replacement => "replacement",
             Self::Reads => "reads",
+            Self::Damage => "damage",
+            Self::Wipe => "wipe",
         }
     }
 
@@ -45,6 +52,8 @@ impl ClusterAim {
             Self::Elections => &[FaultKind::Isolate, FaultKind::Transfer],
             Self::Replacement => &[FaultKind::Isolate; 4],
             Self::Reads => &[FaultKind::Isolate],
+            Self::Damage => &[FaultKind::Damage, FaultKind::Damage, FaultKind::Damage, FaultKind::Crash],
+            Self::Wipe => &[FaultKind::Wipe; 4],
         }
     }
 }
@@ -85,10 +94,14 @@ pub(super) enum FaultKind {
     Stall,
     /// Leadership is handed over.
     Transfer,
+    /// A process dies, or all machines lose their power, and a log is damaged before its replica starts again.
+    Damage,
+    /// A machine comes back with an empty disk.
+    Wipe,
 }
 
 impl FaultKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Crash,
         Self::PowerCut,
         Self::Isolate,
@@ -98,6 +111,8 @@ impl FaultKind {
         Self::DiskError,
         Self::Stall,
         Self::Transfer,
+        Self::Damage,
+        Self::Wipe,
     ];
 }
 
@@ -164,7 +179,9 @@ impl Plan {
             read_every: if aim == ClusterAim::Reads { 1_000..20_000 } else { 1_000..2 * often },
             faults,
             fault_every: 50..rng.skewed(300..3_000),
-            healed_at: Micros::millis(rng.within(3_000..8_000)),
+            healed_at: Micros::millis(
+                rng.within(3_000..8_000) + if aim == ClusterAim::Wipe { 8_000 } else { 0 },
+            ),
             last_power_cut: rng.one_in(3),
         }
     }

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use steadfast_consensus::{
-    Group, GroupWriter, LogView, ProposeError, ReplicaId, Settings, Vote, Write, WriteError,
+    Group, GroupWriter, LogView, ProposeError, Recovered, ReplicaId, Settings, Vote, Write, WriteError,
+    recover,
 };
 use steadfast_store::disk::{Disk, Mode};
 use steadfast_store::log::{
-    self, BatchBuilder, Entry, FRAME_HEADER_LEN, Filler, Layout, LogWriter, Mark, Scan, frame_len, head_len,
-    scan,
+    self, BatchBuilder, Entry, Filler, Layout, LogWriter, Mark, Scan, frame_len, head_len, scan,
 };
-use steadfast_store::meta::{Meta, MetaFile};
+use steadfast_store::meta::{Meta, MetaError, MetaFile};
 use steadfast_types::record::encode_control;
-use steadfast_types::{LogIndex, LogOffset, Term, Timestamp};
+use steadfast_types::{LogIndex, LogOffset, Position, Term, Timestamp};
 
 use super::plan::Plan;
 use crate::clock::Micros;
@@ -23,6 +23,14 @@ use crate::rng::Rng;
 pub(super) const GROUP: u64 = 0x5EED_0000_0000_0C01;
 /// Small, so that logs go on in another segment, and back.
 pub(super) const LAYOUT: Layout = Layout { segment_size: 1 << 20 };
+/// All of a log.
+const SCAN: Scan = Scan {
+    layout: LAYOUT,
+    group: GROUP,
+    from: Mark { index: LogIndex::ZERO, end: LogOffset::ZERO, chain: 0 },
+    watermark: LogIndex::ZERO,
+    lenient: false,
+};
 /// Bytes in front of a record's content.
 const PREFIX_LEN: usize = 8;
 /// Bytes of records in one entry.
@@ -39,6 +47,10 @@ pub(super) struct Replica {
     pub(super) process: Option<Process>,
     /// The process stands still until then.
     pub(super) paused: Micros,
+    /// Where the log ended when the last process did.
+    pub(super) end: LogOffset,
+    /// What it had before it was damaged, until it has that again.
+    pub(super) owes: Option<Position>,
 }
 
 /// A record that a client wants stored.
@@ -74,7 +86,7 @@ impl Replica {
         let disk = VirtualDisk::new(Rng::stream(seed, &format!("disk {id}")));
         disk.defer();
         disk.set_latency(plan.disk.clone());
-        Self { id, disk, life: 0, process: None, paused: Micros::ZERO }
+        Self { id, disk, life: 0, process: None, paused: Micros::ZERO, end: LogOffset::ZERO, owes: None }
     }
 
     /// Starts the process: recovery, as on a real disk.
@@ -82,15 +94,22 @@ impl Replica {
         let disk = &self.disk;
         disk.create_dir(log::DIR).map_err(text)?;
         let fresh = Meta { group: GROUP, segment_size: LAYOUT.segment_size, ..Meta::default() };
-        let meta = match MetaFile::open(disk).map_err(text)? {
-            Some(meta) => meta,
-            None => MetaFile::create(disk, fresh).map_err(text)?,
+        let empty = disk.list(log::DIR).map_err(text)?.is_empty();
+        let mut meta = match MetaFile::open(disk) {
+            Ok(Some(meta)) => meta,
+            // Making the directory was interrupted before anything could follow.
+            Ok(None) | Err(MetaError::Damaged) if empty => MetaFile::create(disk, fresh).map_err(text)?,
+            Ok(None) => return Err(text(MetaError::Missing)),
+            Err(error) => return Err(text(error)),
         };
-        let Meta { term, vote, commit, .. } = meta.get();
-        let (mark, view, entries) = read_log(disk, commit)?;
+        let Meta { term, vote, .. } = meta.get();
+        let view = LogView::after(Mark::default(), Term::ZERO);
+        let mut entries = Vec::new();
+        let recovered =
+            recover(disk, &mut meta, SCAN, view, |found| entries.push((found.entry.clone(), found.at())));
+        let Recovered { view, end: mark, committed, .. } = recovered.map_err(text)?;
         let writer = LogWriter::open(disk.clone(), LAYOUT, GROUP, Mode::Durable, mark).map_err(text)?;
         let filler = Filler::open(disk.clone(), LAYOUT, mark.end, 0).map_err(text)?;
-        let committed = view.committed().max(commit);
         let vote = Vote { term, replica: vote };
         let settings = Settings {
             id: self.id,
@@ -154,28 +173,26 @@ impl Process {
         Ok(())
     }
 
+    /// Where the log ends.
+    pub(super) fn end(&self) -> LogOffset {
+        self.writer.end().end
+    }
+
     /// Index of the entry that was just proposed: everything before it is durable here.
     fn writer_end(&self) -> LogIndex {
         self.writer.end().index.next()
     }
 }
 
-/// All that is in a log; what is known to be committed must be there.
-#[allow(clippy::type_complexity)]
-pub(super) fn read_log(
-    disk: &VirtualDisk,
-    watermark: LogIndex,
-) -> Result<(Mark, LogView, Vec<(Entry, LogOffset)>), String> {
-    let from = Mark::default();
-    let mut view = LogView::after(from, Term::ZERO);
+/// All that is in a log.
+pub(super) fn read_log(disk: &VirtualDisk) -> Result<Vec<(Entry, LogOffset)>, String> {
     let mut entries = Vec::new();
-    let options = Scan { layout: LAYOUT, group: GROUP, from, watermark, lenient: false };
-    let tail = scan(disk, options, |found| {
-        let at = LogOffset::new(found.payload_at.get() - FRAME_HEADER_LEN as u64);
-        view.push(found.entry.clone(), at);
+    scan(disk, SCAN, |found| {
+        let at = found.at();
         entries.push((found.entry, at));
-    });
-    Ok((tail.map_err(text)?.mark, view, entries))
+    })
+    .map_err(text)?;
+    Ok(entries)
 }
 
 /// The number of a record.

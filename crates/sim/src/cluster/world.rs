@@ -1,16 +1,20 @@
 //! The run of a group: faults for a while, then everything is healed, must converge and go on.
 
+mod end;
+mod work;
+
 use std::fmt;
 
 use bytes::Bytes;
-use steadfast_consensus::{Message, Output, ReplicaId, Role, Write, decode, encode};
+use steadfast_consensus::{ReplicaId, Write, decode};
 use steadfast_store::log::{Entry, Mark};
-use steadfast_types::{LogIndex, LogOffset};
+use steadfast_types::LogOffset;
 
+use self::work::Brief;
 use super::checks::Checks;
 use super::network::Network;
 use super::plan::{ClusterAim, Plan};
-use super::replica::{GROUP, LAYOUT, Life, Process, Proposal, Replica, read_log};
+use super::replica::{GROUP, Life, Process, Proposal, Replica};
 use crate::clock::Micros;
 use crate::disk::{Submitted, WindowId};
 use crate::rng::Rng;
@@ -21,8 +25,6 @@ use crate::world::Figures;
 
 /// A tick of the groups.
 const TICK: Micros = Micros::millis(10);
-/// Once all is healed, everything must have converged by then.
-const PATIENCE: Micros = Micros::secs(20);
 /// Records that are sent after everything is healed.
 const LAST: u64 = 5;
 
@@ -51,7 +53,7 @@ pub(crate) struct World {
     pub(super) network: Network,
     pub(super) rng: Rng,
     pub(crate) trace: Trace,
-    checks: Checks,
+    pub(super) checks: Checks,
     pub(crate) figures: Figures,
     last_number: u64,
     /// Who was cut off last.
@@ -209,6 +211,7 @@ impl World {
                 self.note("world", format_args!("replica {id} starts in term {term} with {entries} entries"));
                 self.checks.started(id, &found);
                 self.scheduler.after(latency, Event::Tick(id, life));
+                self.look_at_losses(id);
                 self.work(id);
             }
             Err(cause) => {
@@ -218,129 +221,6 @@ impl World {
                     self.checks.find(Gist::Start, format!("replica {id} does not start: {cause}"));
                 }
                 self.scheduler.after(Micros::millis(100), Event::Start(id));
-            }
-        }
-    }
-
-    /// Something for a process, and what follows from it.
-    pub(super) fn with_process(&mut self, id: ReplicaId, input: impl FnOnce(&mut Process)) {
-        if let Some(process) = &mut self.replica(id).process {
-            input(process);
-            self.work(id);
-        }
-    }
-
-    /// Carries out what a group wants until that is nothing.
-    fn work(&mut self, id: ReplicaId) {
-        loop {
-            let Some(process) = &mut self.replica(id).process else { return };
-            let output = process.group.drain();
-            let idle = output.write.is_none() && output.fetches.is_empty();
-            self.carry_out(id, output);
-            let Some(process) = &mut self.replica(id).process else { return };
-            let queued = process.queue.len();
-            // What is refused waits for what is under way, or for the end of this leadership.
-            let _ = process.propose();
-            if idle && process.queue.len() == queued {
-                return;
-            }
-        }
-    }
-
-    fn carry_out(&mut self, id: ReplicaId, output: Output) {
-        for committed in &output.committed {
-            let Some(process) = &mut self.replicas[id as usize - 1].process else { return };
-            self.checks.committed(id, process.applied, committed);
-            process.applied = committed.entry.index;
-            // What was proposed in another term is another entry.
-            if let Some((term, numbers)) = process.waiting.remove(&committed.entry.index)
-                && term == committed.entry.term
-            {
-                self.checks.acknowledged(self.plan.replicas, &committed.entry, &numbers);
-            }
-        }
-        for read in &output.reads {
-            let Some(process) = &mut self.replicas[id as usize - 1].process else { return };
-            if let Some(must_see) = process.reads.remove(&read.number) {
-                self.checks.read(id, must_see, read.index);
-            }
-        }
-        if let Some((term, role)) = output.role {
-            self.note("world", format_args!("replica {id} is {role:?} in term {term}"));
-            self.checks.role(id, term, role);
-            if role != Role::Leader
-                && let Some(process) = &mut self.replica(id).process
-            {
-                // Nobody knows what becomes of what it had proposed.
-                process.waiting.clear();
-                process.reads.clear();
-                let refused = process.queue.drain(..).count();
-                self.checks.books.refused += refused as u64;
-            }
-        }
-        for message in &output.messages {
-            self.send(message);
-        }
-        if let Some(write) = output.write {
-            self.write(id, write);
-        }
-        for fetch in output.fetches {
-            self.count("fetch");
-            let replica = self.replica(id);
-            let entries = fetch.perform(&replica.disk, LAYOUT).ok();
-            let (life, Submitted { window, latency, .. }) = (replica.life, replica.disk.take_window());
-            self.scheduler.after(latency, Event::Fetched(id, life, window, fetch.number, entries));
-        }
-        if let Some(halt) = output.halted {
-            self.checks.find(Gist::Replicas, format!("replica {id}: {halt}"));
-        }
-    }
-
-    fn send(&mut self, message: &Message) {
-        self.checks.said(message);
-        let bytes: Bytes = encode(GROUP, message).pieces().flatten().copied().collect::<Vec<u8>>().into();
-        for delay in self.network.arrivals(message.from, message.to) {
-            self.scheduler.after(delay, Event::Deliver(message.to, bytes.clone()));
-        }
-        self.tempt(message);
-    }
-
-    fn write(&mut self, id: ReplicaId, write: Write) {
-        let replica = &mut self.replicas[id as usize - 1];
-        let Some(process) = &mut replica.process else { return };
-        let result = process.write(&write);
-        let (life, Submitted { window, latency, .. }) = (replica.life, replica.disk.take_window());
-        let replaces = write.keep.is_some();
-        let event = Event::Wrote(id, life, window, Box::new(write), result);
-        self.scheduler.after(latency, event);
-        if replaces {
-            self.tempt_replacing(id);
-        }
-    }
-
-    fn wrote(
-        &mut self,
-        id: ReplicaId,
-        life: Life,
-        window: WindowId,
-        write: &Write,
-        result: Result<Mark, String>,
-    ) {
-        if self.replica(id).life != life {
-            return;
-        }
-        self.replica(id).disk.settle(window);
-        match result {
-            Ok(mark) => {
-                self.note("disk", format_args!("{id} wrote {}, log ends with {}", write.number, mark.index));
-                self.checks.wrote(id, write);
-                self.with_process(id, |process| process.group.persisted(write.number));
-            }
-            // Promise P3: it takes no part any more until it has read its log again.
-            Err(cause) => {
-                self.note("disk", format_args!("{id} failed to write: {cause}"));
-                self.count("poisoned");
-                self.crash(id, Some(false));
             }
         }
     }
@@ -380,94 +260,5 @@ impl World {
         }
         let delay = Micros::new(self.rng.skewed(self.plan.read_every.clone()));
         self.scheduler.after(delay, Event::Read);
-    }
-
-    fn heal(&mut self) {
-        self.note("world", format_args!("everything is healed"));
-        if self.plan.last_power_cut {
-            (1..=self.plan.replicas).for_each(|id| self.crash(id, Some(true)));
-        }
-        self.healed = Some(self.scheduler.now());
-        self.acked_before = self.checks.books.acked;
-        self.network.heal();
-        for replica in &mut self.replicas {
-            replica.paused = Micros::ZERO;
-            replica.disk.heal();
-        }
-    }
-
-    /// Whether all have everything and a new leader has committed something.
-    fn converged(&self) -> bool {
-        let applied: Vec<Option<(LogIndex, LogIndex, bool)>> = self
-            .replicas
-            .iter()
-            .map(|replica| replica.process.as_ref())
-            .map(|process| {
-                process.map(|p| (p.applied, p.group.commit(), p.waiting.is_empty() && p.queue.is_empty()))
-            })
-            .collect();
-        let Some(Some((first, ..))) = applied.first().copied() else { return false };
-        self.checks.books.acked >= self.acked_before + LAST
-            && applied.iter().all(|one| *one == Some((first, first, true)))
-            && self.replicas.iter().all(|replica| replica.disk.in_flight() == 0)
-    }
-
-    fn watch(&mut self) {
-        if let Some(healed) = self.healed {
-            self.done = self.converged();
-            if !self.done && self.scheduler.now() > healed + PATIENCE {
-                let state: Vec<String> = self.replicas.iter().map(described).collect();
-                let text = format!("{PATIENCE} after everything was healed: {}", state.join("; "));
-                self.checks.find(Gist::Stuck, text);
-                self.done = true;
-            }
-        }
-        self.scheduler.after(Micros::millis(50), Event::Watch);
-    }
-
-    fn judge(&mut self) {
-        if self.checks.findings.iter().any(|finding| finding.gist == Gist::Stuck) {
-            return;
-        }
-        let mut logs = Vec::new();
-        for replica in &self.replicas {
-            match read_log(&replica.disk, LogIndex::ZERO) {
-                Ok((_, _, entries)) => logs.push((replica.id, entries)),
-                Err(cause) => {
-                    let text = format!("the log of replica {} cannot be read: {cause}", replica.id);
-                    self.checks.find(Gist::Start, text);
-                }
-            }
-        }
-        self.checks.judge(&logs);
-    }
-}
-
-fn described(replica: &Replica) -> String {
-    let Some(process) = &replica.process else { return format!("replica {} is down", replica.id) };
-    let (role, term) = (process.group.role(), process.group.term());
-    format!(
-        "replica {} is {role:?} in term {term}, applied {} of {}, {} wait",
-        replica.id,
-        process.applied,
-        process.group.commit(),
-        process.waiting.len() + process.queue.len()
-    )
-}
-
-/// A message in a line.
-struct Brief<'a>(&'a Message);
-
-impl fmt::Display for Brief<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use steadfast_consensus::Body;
-        let term = self.0.term;
-        match &self.0.body {
-            Body::Append(append) => {
-                let (after, commit, count) = (append.previous.index, append.commit, append.entries.len());
-                write!(f, "term {term}, {count} entries after {after}, commit {commit}")
-            }
-            other => write!(f, "term {term}, {other:?}"),
-        }
     }
 }

@@ -28,7 +28,9 @@ pub use filler::{Filler, Room};
 pub use frame::{Entry, FRAME_HEADER_LEN, FrameError, Kind, frame_len};
 pub use kept::Gone;
 pub use layout::{Layout, Mark, Place};
-pub use scan::{Cut, Damage, Head, Scan, ScanError, Scanned, Tail, Truncated, scan};
+pub use scan::{
+    Cut, Damage, Head, Remains, Scan, ScanError, Scanned, Tail, Truncated, scan, scan_of_several,
+};
 pub use segment::{SEGMENT_HEADER_LEN, segment_bases, segment_path, segment_starts};
 pub use spare::retire;
 pub use walk::{WalkError, walk};

@@ -3,9 +3,11 @@
 //! Every entry carries the commit index its leader knew. A bad frame at or below the commit index of *any*
 //! valid later frame, or of the meta file's watermark, was acknowledged: that is damage and is never cut. A bad
 //! frame above all of them is the window that was in flight when the process ended: a group of one cuts there, and says so.
+//! A replica of several cuts at the first bad frame, and remembers what may have been behind it: see `several`.
 
 mod error;
 mod salvage;
+mod several;
 mod tail;
 
 use std::io;
@@ -21,6 +23,7 @@ use crate::disk::{Disk, DiskFile, Mode};
 use crate::sabotage::{self, Sabotage};
 
 pub use self::error::{Damage, ScanError};
+pub use self::several::{Remains, scan_of_several};
 pub use self::tail::{Cut, Tail, Truncated};
 
 /// What to scan.
@@ -75,7 +78,7 @@ pub enum Head {
 pub fn scan<D: Disk>(disk: &D, scan: Scan, mut visit: impl FnMut(Scanned)) -> Result<Tail, ScanError> {
     let bases =
         segment_bases(disk).map_err(|source| ScanError::Disk { file: super::DIR.to_owned(), source })?;
-    let mut walk = Walk { disk, scan, bases, mark: scan.from, open: None };
+    let mut walk = Walk { disk, scan, bases, mark: scan.from, open: None, several: false };
     walk.check_start()?;
     loop {
         match walk.next()? {
@@ -96,6 +99,8 @@ struct Walk<'a, D: Disk> {
     bases: Vec<LogOffset>,
     mark: Mark,
     open: Option<SegmentBytes<D::File>>,
+    /// The others have what is damaged here.
+    several: bool,
 }
 
 impl<D: Disk> Walk<'_, D> {
@@ -185,7 +190,7 @@ impl<D: Disk> Walk<'_, D> {
             Ok(checked) => checked,
             Err(cause) => return Ok(Err(cause)),
         };
-        if !damaged.is_empty() && self.committed_after(base, at)? < header.index {
+        if !damaged.is_empty() && (self.several || self.committed_after(base, at)? < header.index) {
             return Ok(Err(FrameError::Head));
         }
         self.mark = Mark { index: header.index, end, chain: header.chain };
@@ -193,6 +198,9 @@ impl<D: Disk> Walk<'_, D> {
     }
 
     fn end_or_damage(&mut self, base: LogOffset, cause: FrameError) -> Result<Step, ScanError> {
+        if self.several {
+            return Ok(Step::End);
+        }
         let (index, at) = (self.mark.index.next(), self.mark.end);
         let committed = self.committed_after(base, at)?;
         if committed < index || sabotage::is(Sabotage::TailCutBelowCommit) {

@@ -30,7 +30,8 @@ impl World {
         self.stage.note("world", format_args!("{kind:?} strikes replica {victim}"));
         let span = Micros::millis(self.rng.skewed(20..2_000));
         match kind {
-            FaultKind::Crash => {
+            // Damage and new disks are for groups without brokers, whose logs are small.
+            FaultKind::Crash | FaultKind::Damage | FaultKind::Wipe => {
                 self.count("crash");
                 self.crash(victim, None);
             }

@@ -119,7 +119,7 @@ impl<D: Disk> Walk<'_, D> {
         Ok(Some(Truncated { file: segment_path(base), end, len, needed, witness, repairable: true }))
     }
 
-    fn cut(&mut self) -> Result<Option<Cut>, ScanError> {
+    pub(super) fn cut(&mut self) -> Result<Option<Cut>, ScanError> {
         let (end, layout) = (self.mark.end, self.scan.layout);
         let base = layout.base_of(end);
         if end > base
