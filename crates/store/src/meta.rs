@@ -2,10 +2,12 @@
 //! each are written in turn, so that a torn write leaves the other one.
 //!
 //! ```text
-//! 0 u32 magic | 4 u32 crc32c of the rest | 8 u32 version | 12 u32 zero | 16 u64 sequence
+//! 0 u32 magic | 4 u32 crc32c of the rest of the block | 8 u32 version | 12 u32 zero | 16 u64 sequence
 //! 24 u64 group identity | 32 u64 segment size | 40 u64 term | 48 u64 vote | 56 u64 commit watermark
-//! 64 u64 life | 72 u64 1 if there is a fence | 80 u64 term of its floor | 88 u64 index | 96 u64 committed
+//! 64 u64 life | 72 u64 1 if there is a fence | 80 u64 term of its floor | 88 u64 index | 96 u64 committed | zeroes
 //! ```
+//!
+//! The checksum goes to the end of the block, so that a version with more fields is still known by its number.
 
 use std::io;
 
@@ -18,7 +20,6 @@ use crate::disk::{BLOCK, Disk, DiskFile, Mode, write_all};
 pub const PATH: &str = "meta";
 const MAGIC: u32 = 0x5346_4D54;
 const VERSION: u32 = 2;
-const USED: usize = 104;
 
 /// What the file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -148,14 +149,14 @@ fn encode(meta: Meta, sequence: u64, block: &mut [u8]) {
     for (i, field) in fields.enumerate() {
         block[16 + 8 * i..24 + 8 * i].copy_from_slice(&field.to_be_bytes());
     }
-    let crc = crc32c::crc32c(&block[8..USED]);
+    let crc = crc32c::crc32c(&block[8..]);
     block[4..8].copy_from_slice(&crc.to_be_bytes());
 }
 
 fn decode(block: &[u8]) -> Result<Option<(u64, Meta)>, MetaError> {
     let u32_at = |at: usize| u32::from_be_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]);
     let u64_at = |at: usize| (u64::from(u32_at(at)) << 32) | u64::from(u32_at(at + 4));
-    if u32_at(0) != MAGIC || u32_at(4) != crc32c::crc32c(&block[8..USED]) {
+    if u32_at(0) != MAGIC || u32_at(4) != crc32c::crc32c(&block[8..]) {
         return Ok(None);
     }
     if u32_at(8) != VERSION {
