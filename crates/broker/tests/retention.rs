@@ -256,11 +256,29 @@ fn a_full_disk_takes_nothing_that_a_group_has_to_process() {
     let header = Header::request(request::GET_RETENTION, 0);
     let report = RetentionReport::decode(&node.ask(header.into_owned(), Bytes::new()).body).unwrap();
     assert!(report.segments[0].why.contains("group slow has not processed queue T/0"), "{report:?}");
-    assert!(report.pins[0].release.contains("deleteSubGroup -g slow"), "{report:?}");
+    assert!(report.pins[0].release.contains("deleteSubGroup -g slow -r true"), "{report:?}");
     let told = node.warnings.iter().find(|text| text.contains("log files should go")).expect("it is told");
     assert!(told.contains("still has to process"), "{told}");
     wait(&mut node, 3 * MINUTE);
     assert_eq!(bases(&node), [4], "they are older than messages are kept");
+}
+
+/// A client that dies of a message has no position among its retries yet.
+#[test]
+fn a_full_disk_takes_no_retries_from_a_known_group() {
+    let mut node = open(Options { retention: Retention { hours: vec![], ..small().retention }, ..small() });
+    node.send("%RETRY%other", 0, "nobody's", "");
+    send(&mut node, 0..15);
+    node.send("%RETRY%slow", 0, "once more", "");
+    send(&mut node, 15..45);
+    for queue in 0..2 {
+        node.commit("slow", "T", queue, 22);
+    }
+    node.disk.set_space(Space { total: 100 * SEGMENT, free: 8 * SEGMENT });
+    wait(&mut node, MINUTE / 2);
+    assert_eq!(bases(&node), [1, 4]);
+    assert_eq!(node.pull("%RETRY%slow", 0, 0).bodies(), ["once more"]);
+    assert_eq!(node.pull("%RETRY%other", 0, 0).code, response::PULL_OFFSET_MOVED);
 }
 
 /// On a full disk no message comes that would make a checkpoint due, and without one nothing may go.

@@ -136,7 +136,7 @@ impl Broker {
         out(Effect::Warn(format!(
             "{} log files should go to make space ({} % of the disk are in use) and none can: {cause}; steadfast admin \
              retention shows what keeps them",
-            demand.count(),
+            demand.count().min(self.state.segments.iter().len()),
             self.room.space.used_percent()
         )));
     }

@@ -1,5 +1,6 @@
 //! What may not go, whatever the rules say: messages that somebody still has to process.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use steadfast_store::sabotage::{self, Sabotage};
@@ -51,10 +52,27 @@ impl State {
     }
 
     /// What groups still have to process of topics that are not protected: a full disk alone does not take it from them.
+    /// A group's retries wait for it from the first one on, long before it has a position among them.
     pub(crate) fn awaited(&self) -> Vec<Pin> {
-        let others = self.topics.iter().filter(|topic| !self.holds(topic));
-        let pins = others.flat_map(|topic| &topic.queues).filter_map(|queue| self.pin(queue));
-        pins.filter(|pin| matches!(pin.holder, Holder::Group(_))).collect()
+        let mut waiting: BTreeMap<&str, Vec<Arc<str>>> = BTreeMap::new();
+        for (group, topic) in self.positions.pairs() {
+            waiting.entry(topic).or_default().push(group.clone());
+        }
+        for topic in self.topics.iter() {
+            let name = &*topic.config.name;
+            if let Some(group) = name.strip_prefix(RETRY_PREFIX).filter(|group| self.is_known(group)) {
+                waiting.entry(name).or_default().push(group.into());
+            }
+        }
+        let topics = waiting.iter().filter_map(|(topic, groups)| Some((self.topics.get(topic)?, groups)));
+        let others = topics.filter(|(topic, _)| !self.holds(topic));
+        let queues = others.flat_map(|(topic, groups)| topic.queues.iter().map(move |queue| (queue, groups)));
+        queues.filter_map(|(queue, groups)| self.pin_of(queue, groups.iter())).collect()
+    }
+
+    /// Whether a group was made, or has processed something.
+    fn is_known(&self, group: &str) -> bool {
+        self.groups.get(group).is_some() || self.positions.topics(group).next().is_some()
     }
 
     /// Whether messages of a topic may be needed.
@@ -86,7 +104,13 @@ impl State {
             let from = self.delays.oldest_pending(name.queue_id).max(queue.min);
             return (from < queue.end).then(|| Pin { queue: name.clone(), from, holder: Holder::Delay });
         }
-        let positions = self.positions.groups_of(&name.topic).map(|group| {
+        self.pin_of(queue, self.positions.groups_of(&name.topic))
+    }
+
+    /// What these groups, or nobody, have still to process of a queue.
+    fn pin_of<'a>(&self, queue: &Queue, groups: impl Iterator<Item = &'a Arc<str>>) -> Option<Pin> {
+        let name = &queue.name;
+        let positions = groups.map(|group| {
             let position = self.positions.get(group, &name.topic, name.queue_id);
             (position.unwrap_or(queue.min).max(queue.min), group)
         });

@@ -140,7 +140,7 @@ impl Broker {
                 if self.state.is_protected(topic) {
                     unprotect(&topic.config)
                 } else {
-                    format!("delete the group: deleteSubGroup -g {group}")
+                    format!("delete the group with its positions: deleteSubGroup -g {group} -r true")
                 }
             ),
             Holder::Nobody => {
