@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use steadfast_consensus::Committed;
-use steadfast_store::log::{Head, Kind, Mark, Scanned};
+use steadfast_store::log::{Entry, Head, Kind, Mark, Scanned};
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::unit::{KeyEntry, QueueName};
 
@@ -90,13 +90,17 @@ impl Broker {
         self.ask_again(now, out);
     }
 
+    /// The log goes on with this entry.
+    pub(crate) fn note(&mut self, entry: &Entry, payload_at: LogOffset) {
+        self.applied_term = entry.term;
+        self.state.terms.note(entry.index, entry.term);
+        self.state.segments.note(self.layout.base_of(payload_at), entry.store_time());
+    }
+
     fn remember(&mut self, committed: &Committed) {
         let entry = &committed.entry;
         self.applied = self.applied.after(entry, committed.at());
-        self.applied_term = entry.term;
-        self.state.terms.note(entry.index, entry.term);
-        let segment = self.layout.base_of(committed.payload_at);
-        self.state.segments.note(segment, entry.store_time());
+        self.note(entry, committed.payload_at);
         let shown_already = sabotage::is(Sabotage::ReadableBeforeCommit);
         if entry.kind == Kind::Batch && !shown_already {
             self.hot.push(committed.payload_at, entry.payload.clone());

@@ -121,6 +121,15 @@ pub enum OpenError {
     },
 }
 
+impl From<RecoveryError> for OpenError {
+    fn from(error: RecoveryError) -> Self {
+        match error {
+            RecoveryError::Scan(error) => error.into(),
+            RecoveryError::Meta(error) => error.into(),
+        }
+    }
+}
+
 impl OpenError {
     /// Whether [`open_damaged`] passes what is wrong.
     pub fn is_repairable(&self) -> bool {
@@ -135,15 +144,6 @@ impl OpenError {
 /// Opens the directory. `fresh_group` becomes the group's identity if the directory is new.
 pub fn open<D: Disk>(disk: D, options: &Options, fresh_group: u64) -> Result<Opened<D>, OpenError> {
     open_with(disk, options, fresh_group, &Membership::alone(), false)
-}
-
-impl From<RecoveryError> for OpenError {
-    fn from(error: RecoveryError) -> Self {
-        match error {
-            RecoveryError::Scan(error) => error.into(),
-            RecoveryError::Meta(error) => error.into(),
-        }
-    }
 }
 
 /// Opens the directory of a replica of the group whose identity is `group`.

@@ -47,8 +47,8 @@ impl Broker {
     /// A group of one elects itself. Nothing is written where the filler may still write zeroes, the entry that opens the
     /// term neither.
     pub(crate) fn begin_alone(&mut self, now: Now, out: &mut Out<'_>) {
-        let has_room = self.group.place(0).end <= self.room.filled_to;
-        if self.phase == Phase::Starting && self.membership.is_alone() && self.group.is_idle() && has_room {
+        let waits = self.phase == Phase::Starting && self.membership.is_alone() && self.group.is_idle();
+        if waits && self.group.place(0).end <= self.room.filled_to {
             self.group.campaign();
             self.advance(now, out);
         }

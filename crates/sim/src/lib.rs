@@ -11,6 +11,7 @@
 //! run, cli    many seeds, and what is told about them
 //! ```
 
+mod brief;
 mod call;
 pub mod cli;
 mod client;

@@ -1,12 +1,10 @@
 //! A process of the server: the broker, and the threads around it, each a chain of events.
 
-mod brief;
 mod scrub;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use brief::Brief;
 use bytes::BytesMut;
 use steadfast_broker::io::{ConnId, Effect, Freed, Freeing, Input, Now, Origin};
 use steadfast_broker::reader::Reader;
@@ -23,6 +21,7 @@ use steadfast_types::{LogOffset, Term};
 use steadfast_wire::frame;
 use steadfast_wire::header::Header;
 
+use crate::brief::Brief;
 use crate::clock::Micros;
 use crate::disk::{Submitted, VirtualDisk};
 use crate::event::{Event, Life, NodeEvent};

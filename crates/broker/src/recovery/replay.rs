@@ -122,10 +122,7 @@ impl Replay {
         if self.error.is_some() {
             return;
         }
-        self.broker.applied_term = found.entry.term;
-        self.broker.state.terms.note(found.entry.index, found.entry.term);
-        let segment = self.broker.layout.base_of(found.payload_at);
-        self.broker.state.segments.note(segment, found.entry.store_time());
+        self.broker.note(&found.entry, found.payload_at);
         if found.entry.kind != Kind::Batch {
             return;
         }

@@ -48,7 +48,7 @@ impl State {
     /// Everything that is needed, by queue.
     pub(crate) fn pins(&self) -> Vec<Pin> {
         let holding = self.topics.iter().filter(|topic| self.holds(topic));
-        holding.flat_map(|topic| &topic.queues).filter_map(|queue| self.pin(queue)).collect()
+        holding.flat_map(|topic| self.pins_of(topic)).map(|(_, pin)| pin).collect()
     }
 
     /// What groups still have to process of topics that are not protected: a full disk alone does not take it from them.
@@ -97,14 +97,27 @@ impl State {
         topics.any(|topic| topic.config.attributes.is_protected())
     }
 
+    /// What is needed of the queues of a topic that holds messages.
+    fn pins_of<'a>(&'a self, topic: &'a Topic) -> impl Iterator<Item = (&'a Queue, Pin)> {
+        // Once for all of its queues: all groups are looked through.
+        let groups: Vec<&Arc<str>> = self.positions.groups_of(&topic.config.name).collect();
+        let pin = move |queue| Some((queue, self.pin_among(queue, groups.iter().copied())?));
+        topic.queues.iter().filter_map(pin)
+    }
+
     /// What is needed of a queue whose topic holds messages; None if all of it is processed.
     pub(crate) fn pin(&self, queue: &Queue) -> Option<Pin> {
+        self.pin_among(queue, self.positions.groups_of(&queue.name.topic))
+    }
+
+    /// The same, where the groups with positions in the topic are known.
+    fn pin_among<'a>(&self, queue: &Queue, groups: impl Iterator<Item = &'a Arc<str>>) -> Option<Pin> {
         let name = &queue.name;
         if *name.topic == *SCHEDULE {
             let from = self.delays.oldest_pending(name.queue_id).max(queue.min);
             return (from < queue.end).then(|| Pin { queue: name.clone(), from, holder: Holder::Delay });
         }
-        self.pin_of(queue, self.positions.groups_of(&name.topic))
+        self.pin_of(queue, groups)
     }
 
     /// What these groups, or nobody, have still to process of a queue.
@@ -123,7 +136,6 @@ impl State {
 
     /// About how many bytes of messages of a topic are needed: as if all its messages had the same size.
     pub(crate) fn pinned_bytes(&self, topic: &Topic) -> u64 {
-        let pinned = topic.queues.iter().filter_map(|queue| Some((queue, self.pin(queue)?)));
-        pinned.map(|(queue, pin)| queue.bytes_from(pin.from)).sum()
+        self.pins_of(topic).map(|(queue, pin)| queue.bytes_from(pin.from)).sum()
     }
 }

@@ -21,11 +21,8 @@ impl World {
             return;
         }
         let kind = *self.rng.pick(&self.plan.faults);
-        let victim = self.rng.within(1..self.plan.replicas + 1);
-        let leader = self.replicas.iter().find(|replica| replica.leads()).map(|replica| replica.id);
-        // Most interesting is what happens to leaders.
-        let often = if self.plan.aim == ClusterAim::Anything { 50 } else { 90 };
-        let victim = leader.filter(|_| self.rng.percent(often)).unwrap_or(victim);
+        let leader = self.leader();
+        let victim = self.plan.victim(leader, &mut self.rng);
         self.note("world", format_args!("{kind:?} strikes replica {victim}"));
         let span = Micros::millis(self.rng.skewed(20..2_000));
         match kind {
@@ -37,19 +34,11 @@ impl World {
                 self.count("power cut of all");
                 (1..=self.plan.replicas).for_each(|id| self.crash(id, Some(true)));
             }
-            FaultKind::Isolate => self.isolate(victim, span),
-            FaultKind::OneWay => {
-                let out = self.rng.percent(50);
-                let ways = self.others(victim).into_iter();
-                let ways = ways.map(|other| if out { (victim, other) } else { (other, victim) });
-                self.part("one-way cut", ways.collect(), span);
-            }
-            FaultKind::Split => {
-                let side: Vec<bool> = (0..=self.plan.replicas).map(|_| self.rng.percent(50)).collect();
-                let all = 1..=self.plan.replicas;
-                let ways = all.clone().flat_map(|from| all.clone().map(move |to| (from, to)));
-                let ways = ways.filter(|(from, to)| side[*from as usize] != side[*to as usize]);
-                self.part("partition", ways.collect(), span);
+            FaultKind::Isolate | FaultKind::OneWay | FaultKind::Split => {
+                let (name, ways) = kind.cut(victim, self.plan.replicas, &mut self.rng);
+                self.count(name);
+                self.network.cut(ways);
+                self.scheduler.after(span, Event::Join);
             }
             FaultKind::Pause => {
                 self.count("pause");
@@ -86,7 +75,7 @@ impl World {
             1 => self.crash(victim, None),
             // Whoever votes now must know what it has lost.
             _ => {
-                let leader = self.replicas.iter().find(|replica| replica.leads()).map(|replica| replica.id);
+                let leader = self.leader();
                 self.crash(victim, None);
                 leader.into_iter().for_each(|leader| self.crash(leader, None));
             }
@@ -114,7 +103,7 @@ impl World {
     /// A machine's disk is replaced. That takes longer than any message is under way.
     fn wipe(&mut self, victim: ReplicaId) {
         let victim = self.of_a_minority(victim);
-        let leader = self.replicas.iter().find(|replica| replica.leads()).map(|replica| replica.id);
+        let leader = self.leader();
         if self.replica(victim).process.is_none() {
             return;
         }
@@ -145,31 +134,12 @@ impl World {
         }
     }
 
+    fn leader(&self) -> Option<ReplicaId> {
+        self.replicas.iter().find(|replica| replica.leads()).map(|replica| replica.id)
+    }
+
     fn others(&self, id: ReplicaId) -> Vec<ReplicaId> {
         (1..=self.plan.replicas).filter(|other| *other != id).collect()
-    }
-
-    fn isolate(&mut self, id: ReplicaId, span: Micros) {
-        let ways = self.others(id).into_iter().flat_map(|other| [(id, other), (other, id)]);
-        self.part("isolation", ways.collect(), span);
-    }
-
-    /// Partitions end.
-    pub(super) fn join(&mut self) {
-        self.network.join();
-        let back = self.isolated.take().filter(|_| self.plan.aim == ClusterAim::Replacement);
-        let Some(back) = back else { return };
-        // Now the others need it, before it has replaced what it wrote alone.
-        let newest = self.others(back).into_iter().max_by_key(|id| self.replicas[*id as usize - 1].leads());
-        for third in self.others(back).into_iter().filter(|id| Some(*id) != newest) {
-            self.isolate(third, Micros::millis(300));
-        }
-    }
-
-    fn part(&mut self, kind: &'static str, ways: Vec<(ReplicaId, ReplicaId)>, span: Micros) {
-        self.count(kind);
-        self.network.cut(ways);
-        self.scheduler.after(span, Event::Join);
     }
 
     /// A message leaves: what a world is built around may strike its sender.

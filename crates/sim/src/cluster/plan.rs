@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use steadfast_consensus::{Limits, Timing};
+use steadfast_consensus::{Limits, ReplicaId, Timing};
 
 use crate::clock::Micros;
 use crate::disk::Latency;
@@ -114,6 +114,28 @@ impl FaultKind {
         Self::Damage,
         Self::Wipe,
     ];
+
+    /// What a cut of this kind is called, and the ways that nothing goes then; from the victim or to it, if it is of one way.
+    pub(super) fn cut(
+        self,
+        victim: ReplicaId,
+        replicas: u64,
+        rng: &mut Rng,
+    ) -> (&'static str, Vec<(ReplicaId, ReplicaId)>) {
+        let (name, side): (_, Vec<bool>) = match self {
+            Self::Split => ("partition", (0..=replicas).map(|_| rng.percent(50)).collect()),
+            Self::OneWay => ("one-way cut", (0..=replicas).map(|id| id == victim).collect()),
+            _ => ("isolation", (0..=replicas).map(|id| id == victim).collect()),
+        };
+        let both = self != Self::OneWay;
+        let out = both || rng.percent(50);
+        let ways = (1..=replicas).flat_map(|from| (1..=replicas).map(move |to| (from, to)));
+        let ways = ways.filter(|(from, to)| {
+            let (from, to) = (side[*from as usize], side[*to as usize]);
+            from != to && (both || from == out)
+        });
+        (name, ways.collect())
+    }
 }
 
 /// The plan of a run.
@@ -184,6 +206,15 @@ impl Plan {
             ),
             last_power_cut: rng.one_in(3),
         }
+    }
+}
+
+impl Plan {
+    /// Whom a fault strikes. Most interesting is what happens to leaders.
+    pub(super) fn victim(&self, leader: Option<ReplicaId>, rng: &mut Rng) -> ReplicaId {
+        let victim = rng.within(1..self.replicas + 1);
+        let often = if self.aim == ClusterAim::Anything { 50 } else { 90 };
+        leader.filter(|_| rng.percent(often)).unwrap_or(victim)
     }
 }
 

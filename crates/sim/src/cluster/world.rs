@@ -10,11 +10,11 @@ use steadfast_consensus::{ReplicaId, Write, decode};
 use steadfast_store::log::{Entry, Mark};
 use steadfast_types::LogOffset;
 
-use self::work::Brief;
 use super::checks::Checks;
 use super::network::Network;
 use super::plan::{ClusterAim, Plan};
 use super::replica::{GROUP, Life, Process, Proposal, Replica};
+use crate::brief::Brief;
 use crate::clock::Micros;
 use crate::disk::{Submitted, WindowId};
 use crate::rng::Rng;
@@ -56,8 +56,6 @@ pub(crate) struct World {
     pub(super) checks: Checks,
     pub(crate) figures: Figures,
     last_number: u64,
-    /// Who was cut off last.
-    pub(super) isolated: Option<ReplicaId>,
     healed: Option<Micros>,
     /// Acknowledged before everything was healed.
     acked_before: u64,
@@ -84,7 +82,6 @@ impl World {
             checks: Checks::default(),
             figures: Figures::default(),
             last_number: 0,
-            isolated: None,
             healed: None,
             acked_before: 0,
             done: false,
@@ -174,7 +171,7 @@ impl World {
             Event::Propose => self.client_proposes(),
             Event::Read => self.client_reads(),
             Event::Strike if self.faulty() => self.strike(),
-            Event::Join if self.faulty() => self.join(),
+            Event::Join if self.faulty() => self.network.join(),
             Event::Strike | Event::Join => {}
             Event::Heal => self.heal(),
             Event::Watch => self.watch(),

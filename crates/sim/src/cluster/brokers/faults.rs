@@ -22,11 +22,8 @@ impl World {
             ClusterAim::Reads if self.rng.percent(60) => FaultKind::Isolate,
             _ => *self.rng.pick(&self.group.faults),
         };
-        let victim = self.rng.within(1..self.group.replicas + 1);
         let leader = self.machines.iter().find(|machine| machine.leads()).map(|machine| machine.id);
-        // Most interesting is what happens to leaders.
-        let often = if self.group.aim == ClusterAim::Anything { 50 } else { 90 };
-        let victim = leader.filter(|_| self.rng.percent(often)).unwrap_or(victim);
+        let victim = self.group.victim(leader, &mut self.rng);
         self.stage.note("world", format_args!("{kind:?} strikes replica {victim}"));
         let span = Micros::millis(self.rng.skewed(20..2_000));
         match kind {
@@ -62,30 +59,13 @@ impl World {
                     self.count("hand-over");
                 }
             }
-            FaultKind::Isolate | FaultKind::OneWay | FaultKind::Split => self.part(kind, victim, span),
-        }
-    }
-
-    /// Some replicas do not reach each other for a while.
-    fn part(&mut self, kind: FaultKind, victim: ReplicaId, span: Micros) {
-        let all = 1..=self.group.replicas;
-        let (name, side): (_, Vec<bool>) = match kind {
-            FaultKind::Split => {
-                ("partition", (0..=self.group.replicas).map(|_| self.rng.percent(50)).collect())
+            FaultKind::Isolate | FaultKind::OneWay | FaultKind::Split => {
+                let (name, ways) = kind.cut(victim, self.group.replicas, &mut self.rng);
+                self.count(name);
+                self.network.cut(ways);
+                self.plan_event(span, GroupEvent::Join);
             }
-            FaultKind::OneWay => ("one-way cut", (0..=self.group.replicas).map(|id| id == victim).collect()),
-            _ => ("isolation", (0..=self.group.replicas).map(|id| id == victim).collect()),
-        };
-        let both = kind != FaultKind::OneWay;
-        let out = both || self.rng.percent(50);
-        let ways = all.clone().flat_map(|from| all.clone().map(move |to| (from, to)));
-        let ways = ways.filter(|(from, to)| {
-            let (from, to) = (side[*from as usize], side[*to as usize]);
-            from != to && (both || from == out)
-        });
-        self.network.cut(ways);
-        self.count(name);
-        self.plan_event(span, GroupEvent::Join);
+        }
     }
 
     fn plan_event(&mut self, after: Micros, event: GroupEvent) {

@@ -1,9 +1,7 @@
 //! What a group wants is carried out, and checked.
 
-use std::fmt;
-
 use bytes::Bytes;
-use steadfast_consensus::{Body, Message, Output, ReplicaId, Role, Write, encode};
+use steadfast_consensus::{Message, Output, ReplicaId, Role, Write, encode};
 use steadfast_store::log::Mark;
 
 use super::{Event, World};
@@ -136,22 +134,6 @@ impl World {
                 self.count("poisoned");
                 self.crash(id, Some(false));
             }
-        }
-    }
-}
-
-/// A message in a line.
-pub(super) struct Brief<'a>(pub(super) &'a Message);
-
-impl fmt::Display for Brief<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let term = self.0.term;
-        match &self.0.body {
-            Body::Append(append) => {
-                let (after, commit, count) = (append.previous.index, append.commit, append.entries.len());
-                write!(f, "term {term}, {count} entries after {after}, commit {commit}")
-            }
-            other => write!(f, "term {term}, {other:?}"),
         }
     }
 }

@@ -7,7 +7,7 @@ use steadfast_broker::request::Request;
 use steadfast_consensus::{Body, Message};
 
 /// Writes something in a few words.
-pub(super) struct Brief<'a, T>(pub(super) &'a T);
+pub(crate) struct Brief<'a, T>(pub(crate) &'a T);
 
 impl fmt::Display for Brief<'_, Input> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
