@@ -2,8 +2,8 @@
 //! are told then. Without the feature `failpoints`, which no released binary has, [`hit`] does nothing and costs nothing.
 //!
 //! `STEADFAST_FAILPOINT=BeforeWrite:error:100`: the hundredth time that the stage is reached it fails as it would for a
-//! reason of its own (`error`), or its thread panics (`panic`) or stands still for four seconds (`stall`). It happens
-//! once.
+//! reason of its own (`error`), or its thread panics (`panic`) or stands still as long as the file exists that
+//! `STEADFAST_FAILPOINT_GATE` names (`stall`). It happens once.
 
 macro_rules! stages {
     ($($(#[doc = $doc:literal])+ $stage:ident,)+) => {
@@ -43,12 +43,17 @@ stages! {
 
 #[cfg(feature = "failpoints")]
 mod armed {
+    use std::path::Path;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use std::time::Duration;
 
     use super::{STAGES, Stage};
 
     const VARIABLE: &str = "STEADFAST_FAILPOINT";
+    const GATE: &str = "STEADFAST_FAILPOINT_GATE";
+    /// Pause between two looks at the gate.
+    const PAUSE: Duration = Duration::from_millis(5);
 
     /// What a stage fails with.
     #[derive(Debug, thiserror::Error)]
@@ -62,8 +67,6 @@ mod armed {
         Panic,
         Stall,
     }
-
-    const STALL: std::time::Duration = std::time::Duration::from_secs(4);
 
     struct FailPoint {
         stage: Stage,
@@ -97,6 +100,13 @@ mod armed {
         }
     }
 
+    fn stand_still() {
+        let gate = std::env::var_os(GATE).unwrap_or_else(|| panic!("{GATE} names no file"));
+        while Path::new(&gate).exists() {
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     /// A stage is reached.
     ///
     /// # Errors
@@ -110,7 +120,7 @@ mod armed {
                 match point.action {
                     Action::Error => return Err(Failure(stage)),
                     Action::Panic => panic!("fail point {stage:?}"),
-                    Action::Stall => std::thread::sleep(STALL),
+                    Action::Stall => stand_still(),
                 }
                 Ok(())
             }
