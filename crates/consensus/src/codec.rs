@@ -106,20 +106,29 @@ struct Fields {
     floor: Position,
 }
 
+/// Bytes of a message once it is encoded.
+pub fn encoded_len(message: &Message) -> usize {
+    let entries = entries_of(message).iter();
+    HEADER_LEN + entries.map(|entry| PER_ENTRY + entry.payload.len()).sum::<usize>()
+}
+
+fn entries_of(message: &Message) -> &[Entry] {
+    match &message.body {
+        Body::Append(append) => &append.entries,
+        _ => &[],
+    }
+}
+
 /// Encodes a message of a group.
 pub fn encode(group: u64, message: &Message) -> Encoded {
     let fields = fields_of(&message.body);
-    let entries: &[Entry] = match &message.body {
-        Body::Append(append) => &append.entries,
-        _ => &[],
-    };
+    let entries = entries_of(message);
     let payloads: Vec<Bytes> = entries.iter().map(|entry| entry.payload.clone()).collect();
     let head_len = HEADER_LEN + PER_ENTRY * entries.len();
-    let len = head_len + payloads.iter().map(Bytes::len).sum::<usize>();
     let mut head = BytesMut::with_capacity(head_len);
     head.put_u32(MAGIC);
     head.put_u32(0);
-    head.put_u32(len as u32);
+    head.put_u32(encoded_len(message) as u32);
     head.put_u16(VERSION);
     head.put_u8(fields.kind);
     head.put_u8(fields.flags);

@@ -30,7 +30,7 @@ mod timeouts;
 mod view;
 mod writer;
 
-pub use codec::{CodecError, Encoded, HEADER_LEN, MESSAGE_MAX, decode, encode, message_len};
+pub use codec::{CodecError, Encoded, HEADER_LEN, MESSAGE_MAX, decode, encode, encoded_len, message_len};
 pub use fetch::Fetch;
 pub use group::{Group, ProposeError, ReadError};
 pub use message::{Append, Body, Message};

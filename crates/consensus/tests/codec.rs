@@ -5,7 +5,8 @@
 use bytes::Bytes;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use steadfast_consensus::{
-    Append, Body, CodecError, Fence, HEADER_LEN, MESSAGE_MAX, Message, Position, decode, encode, message_len,
+    Append, Body, CodecError, Fence, HEADER_LEN, MESSAGE_MAX, Message, Position, decode, encode, encoded_len,
+    message_len,
 };
 use steadfast_store::log::{Entry, Kind};
 use steadfast_types::{LogIndex, LogOffset, Term};
@@ -77,7 +78,9 @@ fn message() -> impl Strategy<Value = Message> {
 }
 
 fn bytes_of(message: &Message) -> Vec<u8> {
-    encode(GROUP, message).pieces().flatten().copied().collect()
+    let bytes: Vec<u8> = encode(GROUP, message).pieces().flatten().copied().collect();
+    assert_eq!(bytes.len(), encoded_len(message));
+    bytes
 }
 
 /// Makes the checksum right, so that what comes after it is looked at.

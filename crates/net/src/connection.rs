@@ -192,7 +192,7 @@ impl Connection {
     }
 
     fn write_all_it_takes(&self, state: &mut State) -> bool {
-        while state.out.len() > 0 {
+        while !state.out.is_empty() {
             let Some(socket) = &state.socket else { return true };
             let mut slices = [IoSlice::new(&[]); SLICES];
             let written = match state.out.slices(&mut slices) {

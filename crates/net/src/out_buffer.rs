@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Slices of one vectored write.
-pub(crate) const SLICES: usize = 64;
+pub const SLICES: usize = 64;
 
 /// Bodies up to this size are copied: a slice of their own would cost more.
 const COPY_MAX: usize = 2048;
@@ -17,7 +17,7 @@ const KEEP_CAPACITY: usize = 64 * 1024;
 
 /// Bytes in the order in which they are to be sent: `pieces`, then `tail`.
 #[derive(Debug, Default)]
-pub(crate) struct OutBuffer {
+pub struct OutBuffer {
     pieces: VecDeque<Bytes>,
     pieces_len: usize,
     /// The first pieces, which keep no more memory than they are.
@@ -27,7 +27,7 @@ pub(crate) struct OutBuffer {
 
 impl OutBuffer {
     /// Appends one frame: what `encode` appends to the buffer, then the pieces it returns.
-    pub(crate) fn append(&mut self, encode: impl FnOnce(&mut BytesMut) -> Vec<Bytes>) {
+    pub fn append(&mut self, encode: impl FnOnce(&mut BytesMut) -> Vec<Bytes>) {
         let pieces = encode(&mut self.tail);
         // At once: a buffer that grew with each piece would be copied again and again.
         self.tail.reserve(pieces.iter().map(Bytes::len).filter(|len| *len <= COPY_MAX).sum());
@@ -50,19 +50,24 @@ impl OutBuffer {
     }
 
     /// Bytes to send.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.pieces_len + self.tail.len()
     }
 
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// What is here has to wait for the client: it shall not keep much more memory than it is.
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         let new = self.pieces.iter_mut().skip(self.settled);
         new.filter(|piece| piece.len() < OWNED_MAX).for_each(|piece| *piece = Bytes::copy_from_slice(piece));
         self.settled = self.pieces.len();
     }
 
     /// The first bytes to send, as many slices as fit.
-    pub(crate) fn slices<'a>(&'a self, out: &mut [IoSlice<'a>; SLICES]) -> usize {
+    pub fn slices<'a>(&'a self, out: &mut [IoSlice<'a>; SLICES]) -> usize {
         let tail = Some(&self.tail[..]).filter(|tail| !tail.is_empty());
         let mut count = 0;
         for (slot, bytes) in out.iter_mut().zip(self.pieces.iter().map(|piece| &piece[..]).chain(tail)) {
@@ -73,7 +78,7 @@ impl OutBuffer {
     }
 
     /// Drops `sent` bytes from the front.
-    pub(crate) fn advance(&mut self, mut sent: usize) {
+    pub fn advance(&mut self, mut sent: usize) {
         while let Some(piece) = self.pieces.front_mut() {
             if sent < piece.len() {
                 piece.advance(sent);
@@ -101,7 +106,7 @@ mod tests {
 
     fn drain(out: &mut OutBuffer, step: usize) -> Vec<u8> {
         let mut sent = Vec::new();
-        while out.len() > 0 {
+        while !out.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = out.slices(&mut slices);
             let all: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.iter().copied()).collect();

@@ -6,18 +6,13 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use steadfast_wire::frame::{self, Frame, FrameError};
-use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::select;
 
 use crate::connection::Connection;
+use crate::room::Room;
 use crate::server::{Activity, Handler};
 use crate::unfinished::Unfinished;
-
-/// Room for a read: starts small, since most connections are quiet, and grows with what arrives.
-const ROOM_MIN: usize = 4 * 1024;
-/// The most that one read takes.
-const ROOM_MAX: usize = 256 * 1024;
 
 /// First byte of a TLS record that opens a handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -53,23 +48,20 @@ pub(crate) async fn run<H: Handler>(
 ) -> Result<(), ReadError> {
     let mut buf = BytesMut::new();
     let mut frames = Vec::new();
-    let mut room = ROOM_MIN;
+    let mut room = Room::default();
     let mut is_first = true;
     let mut held = 0;
     let mut closing = pin!(conn.closing.notified());
     loop {
-        make_room(&mut buf, room);
-        let spare = buf.capacity() - buf.len();
         let read = select! {
             // In this order, or who sends without a pause could not be told to go.
             biased;
             () = &mut closing => return Ok(()),
-            read = socket.read_buf(&mut buf) => read?,
+            read = room.read(&mut socket, &mut buf) => read?,
         };
         if read == 0 {
             return Ok(());
         }
-        room = next_room(room, read, spare);
         if is_first {
             refuse_other_protocols(&buf)?;
             is_first = buf.len() < PROTOCOL_MARK;
@@ -105,28 +97,6 @@ fn split_all(buf: &mut BytesMut, frames: &mut Vec<Frame>) -> Result<(), FrameErr
 async fn until_answered(conn: &Connection) {
     while conn.is_busy(2) {
         conn.answered.notified().await;
-    }
-}
-
-/// Makes room for the next read. A partial frame gets as much again as it has: memory follows what was sent, not
-/// what was announced.
-fn make_room(buf: &mut BytesMut, room: usize) {
-    if buf.is_empty() && buf.capacity() > 2 * room {
-        *buf = BytesMut::new();
-    }
-    let wanted = room.max(buf.len());
-    if buf.capacity() - buf.len() < wanted / 2 {
-        buf.reserve(wanted);
-    }
-}
-
-fn next_room(room: usize, read: usize, spare: usize) -> usize {
-    if read == spare {
-        (room * 2).min(ROOM_MAX)
-    } else if read < room / 4 {
-        (room / 2).max(ROOM_MIN)
-    } else {
-        room
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::connection::{ConnId, Connection};
+use crate::rare_warning::RareWarning;
 use crate::read;
 use crate::unfinished::Unfinished;
 
@@ -202,24 +203,6 @@ async fn sweep(shared: Arc<Shared>) {
             tracing::info!(peer = %peer.conn.peer(), "no frame for {:?}: connection closed", shared.limits.idle);
             peer.conn.close();
         }
-    }
-}
-
-/// Logs at most one line in ten seconds.
-#[derive(Default)]
-struct RareWarning {
-    last: Option<Instant>,
-    hidden: u64,
-}
-
-impl RareWarning {
-    fn say(&mut self, text: impl FnOnce() -> String) {
-        if self.last.is_some_and(|last| last.elapsed() < Duration::from_secs(10)) {
-            self.hidden += 1;
-            return;
-        }
-        tracing::warn!("{} ({} similar events before this were not logged)", text(), self.hidden);
-        (self.last, self.hidden) = (Some(Instant::now()), 0);
     }
 }
 

@@ -25,6 +25,7 @@ pub mod lock;
 mod metrics;
 mod namesrv;
 mod pages;
+mod peers;
 mod readers;
 mod register;
 pub mod repair;

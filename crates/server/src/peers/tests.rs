@@ -1,0 +1,3 @@
+//! Replicas on real sockets, good ones and others.
+
+mod group;
