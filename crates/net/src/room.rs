@@ -50,3 +50,28 @@ impl Room {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn memory_follows_what_was_sent() {
+        let (mut room, mut buf) = (Room::default(), BytesMut::new());
+        let mut sent = 0;
+        while sent < 1 << 20 {
+            // By and by, as somebody sends who has announced much.
+            let some = vec![7; 1 + sent / 100];
+            sent += room.read(&mut &some[..], &mut buf).await.unwrap();
+            assert_eq!(buf.len(), sent);
+            assert!(buf.capacity() <= 4 * sent + 2 * ROOM_MIN, "{} for {sent}", buf.capacity());
+        }
+        // What was large once does not stay so.
+        buf.clear();
+        for _ in 0..20 {
+            room.read(&mut &b"x"[..], &mut buf).await.unwrap();
+            buf.clear();
+        }
+        assert!(buf.capacity() <= 4 * ROOM_MIN, "{}", buf.capacity());
+    }
+}

@@ -1,6 +1,7 @@
 //! The receiving side: who may come in, and what they bring.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -59,6 +60,10 @@ where
             && let Some(oldest) = strangers.pop_front()
         {
             oldest.task.abort();
+            failing.say(|| {
+                let limit = shared.bounds.strangers;
+                format!("replication: {limit} connections have not said who they are, the oldest is closed")
+            });
         }
         let is_known = Arc::new(AtomicBool::new(false));
         let visit = Visit {
@@ -83,22 +88,20 @@ struct Visit {
 
 impl Visit {
     async fn run(&self, mut stream: TcpStream, deliver: &impl Fn(Vec<Message>)) {
-        let failed = match self.meet(&mut stream).await {
+        let ended = match self.meet(&mut stream).await {
             Ok(from) => {
                 self.is_known.store(true, Relaxed);
-                match self.listen(from, &mut stream, deliver).await {
-                    Ok(()) => return,
-                    Err(failed) => failed,
-                }
+                self.listen(from, &mut stream, deliver).await
             }
-            Err(failed) => failed,
+            Err(failed) => Err(failed),
         };
-        match failed {
-            Failed::Refuse { cause, claim } => {
+        match ended {
+            Ok(never) => match never {},
+            Err(Failed::Refuse { cause, claim }) => {
                 self.warn(cause, claim);
                 self.refuse(&mut stream, cause).await;
             }
-            Failed::Lost(_) | Failed::Refused(_) => {
+            Err(failed) => {
                 tracing::debug!(peer = %self.addr, "replication: connection ended: {failed}");
             }
         }
@@ -117,18 +120,18 @@ impl Visit {
         from: ReplicaId,
         stream: &mut TcpStream,
         deliver: &impl Fn(Vec<Message>),
-    ) -> Result<(), Failed> {
+    ) -> Result<Infallible, Failed> {
         let peer = &self.shared.peers[&from];
         let (incoming, replaced) = oneshot::channel();
         *lock(&peer.incoming) = Some(incoming);
         peer.is_there.notify_one();
-        tracing::info!("replication: {} is connected from {}", Named(from), self.addr);
+        tracing::debug!(peer = %self.addr, "replication: {} is connected", Named(from));
         let (mut buf, mut room) = (BytesMut::new(), Room::default());
         tokio::pin!(replaced);
         loop {
             let read = select! {
                 biased;
-                _ = &mut replaced => return Ok(()),
+                _ = &mut replaced => return Err(Failed::Refuse { cause: Cause::Replaced, claim: None }),
                 read = room.read(stream, &mut buf) => read?,
             };
             if read == 0 {

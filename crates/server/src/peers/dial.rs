@@ -1,13 +1,14 @@
 //! The sending side of a link: dial, prove who is who, write what the outbox has, and again when it breaks.
 
+use std::convert::Infallible;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
 use steadfast_consensus::{ReplicaId, encode};
 use steadfast_net::{OutBuffer, SLICES};
-use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpStream, lookup_host};
 use tokio::select;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -18,6 +19,8 @@ use super::{Named, Peer, Shared, lock, socket};
 /// Encoded bytes that are ready to be written: enough for one system call to carry much. What waits in the outbox can
 /// still be overtaken by a vote or a heartbeat.
 const READY: usize = 256 * 1024;
+/// Most addresses of a host that are tried.
+const ADDRS_MAX: usize = 8;
 /// How long a broken connection is asked why.
 const LAST_WORD: Duration = Duration::from_millis(500);
 /// A link that lasted so long was fine: the next dial is made at once.
@@ -30,7 +33,7 @@ const QUIET: Duration = Duration::from_secs(10);
 /// Keeps the link to one other replica, for ever.
 pub(super) async fn run(shared: Arc<Shared>, id: ReplicaId) {
     let peer = &shared.peers[&id];
-    let mut log = LinkLog { name: format!("{} ({})", Named(id), peer.addr), last: None };
+    let mut log = LinkLog { name: format!("{} ({})", Named(id), peer.addr), last: None, in_trouble: false };
     let (shortest, longest) = shared.bounds.pause;
     let mut pause = shortest;
     loop {
@@ -55,13 +58,26 @@ pub(super) async fn run(shared: Arc<Shared>, id: ReplicaId) {
 }
 
 async fn dial(shared: &Shared, id: ReplicaId, peer: &Peer) -> Result<TcpStream, Failed> {
-    let late = |what: &str| io::Error::new(io::ErrorKind::TimedOut, format!("{what} took too long"));
-    let connecting = timeout(shared.bounds.connect, TcpStream::connect(&peer.addr));
-    let mut stream = connecting.await.map_err(|_| late("connecting"))??;
+    let mut stream = connect(&peer.addr, shared.bounds.connect).await?;
     socket::prepare(&stream, shared.bounds.stalled)?;
     let handshake = timeout(shared.bounds.handshake, handshake::dial(&mut stream, &shared.place, id));
     handshake.await.map_err(|_| Failed::Refuse { cause: Cause::Late, claim: None })??;
     Ok(stream)
+}
+
+/// Connects to the first address of a host that takes it; each of them may take as long as `limit`.
+async fn connect(host: &str, limit: Duration) -> io::Result<TcpStream> {
+    let failed = |error: io::Error| io::Error::new(error.kind(), format!("connecting failed: {error}"));
+    let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+    let addrs = timeout(limit, lookup_host(host)).await.map_err(late).flatten().map_err(failed)?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
+    for addr in addrs.take(ADDRS_MAX) {
+        match timeout(limit, TcpStream::connect(addr)).await.map_err(late).flatten() {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = failed(error),
+        }
+    }
+    Err(last)
 }
 
 /// Writes what the outbox has until the connection breaks; returns why.
@@ -85,7 +101,7 @@ async fn last_word(reading: &mut ReadHalf<'_>, error: io::Error) -> Failed {
     }
 }
 
-async fn write(shared: &Shared, peer: &Peer, socket: &WriteHalf<'_>) -> io::Result<()> {
+async fn write(shared: &Shared, peer: &Peer, socket: &WriteHalf<'_>) -> io::Result<Infallible> {
     let mut ready = OutBuffer::default();
     loop {
         while ready.len() < READY
@@ -130,12 +146,18 @@ async fn write_some(socket: &WriteHalf<'_>, ready: &mut OutBuffer, stalled: Dura
 /// What is said about a link, seldom enough.
 struct LinkLog {
     name: String,
+    /// The trouble that was logged last, and when.
     last: Option<(Instant, String)>,
+    /// Its end is worth a line.
+    in_trouble: bool,
 }
 
 impl LinkLog {
     fn connected(&mut self) {
-        tracing::info!("replication: connected to {}", self.name);
+        if self.in_trouble || self.last.is_none() {
+            tracing::info!("replication: connected to {}", self.name);
+        }
+        self.in_trouble = false;
     }
 
     fn failed(&mut self, peer: &Peer, failed: &Failed) {
@@ -146,7 +168,7 @@ impl LinkLog {
         });
         if is_due {
             tracing::warn!("replication: not connected to {}: {trouble}", self.name);
-            self.last = Some((Instant::now(), trouble.clone()));
+            (self.last, self.in_trouble) = (Some((Instant::now(), trouble.clone())), true);
         }
         *lock(&peer.trouble) = Some(trouble);
     }

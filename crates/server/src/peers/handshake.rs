@@ -85,7 +85,7 @@ impl fmt::Display for Claim {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failed {
     /// The connection ended.
-    #[error("the connection was lost: {0}")]
+    #[error("{}", lost(.0))]
     Lost(#[from] io::Error),
     /// This side takes the other one for somebody else, as far as it said who it is.
     #[error("{cause}")]
@@ -98,6 +98,13 @@ pub(super) enum Failed {
     /// The other side says that it will not talk to this one.
     #[error("it refuses this replica: {0}")]
     Refused(Cause),
+}
+
+fn lost(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "it closed the connection".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 struct Part {

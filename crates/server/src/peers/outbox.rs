@@ -116,3 +116,70 @@ fn cost(message: &Message) -> usize {
     };
     encoded_len(message) + size_of::<Message>() + entries * size_of::<Entry>()
 }
+
+#[cfg(test)]
+mod tests {
+    use steadfast_types::LogIndex;
+
+    use super::*;
+    use crate::peers::tests::group::{append, heartbeat, payload};
+
+    fn outbox() -> Outbox {
+        let outbox = Outbox::new(100_000);
+        outbox.open();
+        outbox
+    }
+
+    fn drain(outbox: &Outbox) -> Vec<Message> {
+        std::iter::from_fn(|| outbox.take()).collect()
+    }
+
+    #[test]
+    fn small_messages_overtake_appends_and_nothing_else() {
+        let outbox = outbox();
+        let appends: Vec<_> = (0..3).map(|i| append(1, 2, i, &[payload(10_000 * i as usize, i)])).collect();
+        let beats: Vec<_> = (0..3).map(|i| heartbeat(1, 2, i)).collect();
+        for (append, beat) in appends.iter().zip(&beats) {
+            outbox.push(append.clone());
+            outbox.push(beat.clone());
+        }
+        assert!(drain(&outbox) == [beats, appends].concat());
+        assert_eq!((outbox.waiting().bytes, outbox.waiting().dropped), (0, 0));
+    }
+
+    #[test]
+    fn appends_that_do_not_fit_are_dropped_and_small_messages_are_not() {
+        let outbox = outbox();
+        for i in 0..20 {
+            outbox.push(append(1, 2, i, &[payload(30_000, i)]));
+            assert!(outbox.waiting().bytes <= 100_000);
+        }
+        assert_eq!(outbox.waiting().dropped, 17);
+        // Without entries they take memory, too.
+        (0..10_000).for_each(|i| outbox.push(append(1, 2, i, &[])));
+        assert!(outbox.waiting().bytes <= 100_000);
+        let dropped = outbox.waiting().dropped;
+        for i in 0..5_000 {
+            outbox.push(heartbeat(1, 2, i));
+        }
+        assert_eq!(outbox.waiting().dropped, dropped + 5_000 - SMALL_MAX as u64);
+        let newest: Vec<_> = drain(&outbox)
+            .into_iter()
+            .map_while(|message| match message.body {
+                Body::Heartbeat { commit, .. } => Some(commit),
+                _ => None,
+            })
+            .collect();
+        assert!(newest.iter().copied().eq((5_000 - SMALL_MAX as u64..5_000).map(LogIndex::new)));
+    }
+
+    #[test]
+    fn what_nobody_would_take_is_not_sent() {
+        let outbox = Outbox::new(usize::MAX);
+        outbox.open();
+        let entry = payload(MESSAGE_MAX / 4, 0);
+        outbox.push(append(1, 2, 0, &vec![entry.clone(); 4]));
+        outbox.push(append(1, 2, 0, &vec![entry; 3]));
+        assert_eq!((drain(&outbox).len(), outbox.waiting().dropped), (1, 1));
+    }
+}

@@ -28,12 +28,14 @@ pub(super) enum Cause {
     Damaged = 10,
     /// A message that no replica sends.
     Malformed = 11,
+    /// A newer connection of the same replica is there.
+    Replaced = 12,
     /// One that this version does not know.
     Unknown = 0,
 }
 
 impl Cause {
-    const ALL: [Cause; 11] = [
+    const ALL: [Cause; 12] = [
         Cause::NotAReplica,
         Cause::Version,
         Cause::Group,
@@ -45,6 +47,7 @@ impl Cause {
         Cause::Late,
         Cause::Damaged,
         Cause::Malformed,
+        Cause::Replaced,
     ];
 
     pub(super) fn of(code: u8) -> Self {
@@ -89,6 +92,10 @@ impl fmt::Display for Cause {
             Cause::Malformed => {
                 "a message was one that no replica sends; both servers should be of the same version"
             }
+            Cause::Replaced => {
+                "a newer connection of the same replica took its place; if that goes on, two processes have the same \
+                 dLegerSelfId"
+            }
             Cause::Unknown => "the cause has a number that this version does not know; see the other server's log",
         })
     }
@@ -104,6 +111,6 @@ mod tests {
             let cause = Cause::of(code);
             assert!(cause as u8 == code || cause == Cause::Unknown, "{code}");
         }
-        assert_eq!(Cause::ALL.len(), usize::from(Cause::Malformed as u8));
+        assert_eq!(Cause::ALL.len(), usize::from(Cause::Replaced as u8));
     }
 }

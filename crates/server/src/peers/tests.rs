@@ -1,3 +1,7 @@
 //! Replicas on real sockets, good ones and others.
 
-mod group;
+pub(super) mod group;
+mod intruders;
+mod logs;
+mod proofs;
+mod slow;

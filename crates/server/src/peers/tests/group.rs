@@ -100,12 +100,12 @@ impl Replica {
     }
 }
 
-pub(super) fn heartbeat(from: ReplicaId, to: ReplicaId, number: u64) -> Message {
+pub(in crate::peers) fn heartbeat(from: ReplicaId, to: ReplicaId, number: u64) -> Message {
     let body = Body::Heartbeat { commit: LogIndex::new(number), read: Some(number) };
     Message { from, to, term: Term::new(1), body }
 }
 
-pub(super) fn append(from: ReplicaId, to: ReplicaId, number: u64, payloads: &[Bytes]) -> Message {
+pub(in crate::peers) fn append(from: ReplicaId, to: ReplicaId, number: u64, payloads: &[Bytes]) -> Message {
     let previous = Position { index: LogIndex::new(number), term: Term::new(1) };
     let entry = |(i, payload): (usize, &Bytes)| Entry {
         index: LogIndex::new(number + 1 + i as u64),
@@ -119,7 +119,7 @@ pub(super) fn append(from: ReplicaId, to: ReplicaId, number: u64, payloads: &[By
 }
 
 /// Bytes that differ from place to place.
-pub(super) fn payload(len: usize, seed: u64) -> Bytes {
+pub(in crate::peers) fn payload(len: usize, seed: u64) -> Bytes {
     (0..len as u64).map(|i| (i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 7) as u8).collect()
 }
 
