@@ -92,8 +92,8 @@ pub enum Input {
     /// [`Effect::Fetch`] with this number was done: the entries, each with the log offset of its frame; None if they could
     /// not be read.
     Fetched(u64, Option<Vec<(Entry, LogOffset)>>),
-    /// Hand leadership of the group over to this replica, if this one has it.
-    Transfer(ReplicaId),
+    /// Hand leadership of the group over, if this replica has it: to this one, or to the one whose log goes furthest.
+    Transfer(Option<ReplicaId>),
     /// Stop cleanly: refuse what is new, finish what is in flight, then [`Effect::Stopped`].
     Stop,
 }

@@ -36,6 +36,16 @@ impl Membership {
         self.voters.len() == 1
     }
 
+    /// What a replica is called in texts, as in RocketMQ's DLedger: `nK` is number K + 1.
+    pub fn name(id: ReplicaId) -> String {
+        format!("n{}", id.saturating_sub(1))
+    }
+
+    /// What the meta file says of it: its id, or 0 for a group of one.
+    pub(crate) fn meta_id(&self) -> ReplicaId {
+        if self.is_alone() { 0 } else { self.id }
+    }
+
     /// Whether there can be such a group with this replica in it.
     pub(crate) fn is_possible(&self) -> bool {
         let mut distinct = self.voters.clone();

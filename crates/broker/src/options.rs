@@ -25,8 +25,6 @@ pub struct Options {
     pub cluster: String,
     /// Name of the group of replicas (`brokerName`).
     pub broker_name: String,
-    /// Id within it (`brokerId`), 0 for the leader.
-    pub broker_id: i64,
     /// Address that clients are told (`brokerIP1`:`listenPort`).
     pub store_host: SocketAddr,
     /// Region on every message (`regionId`).
@@ -83,7 +81,6 @@ impl Default for Options {
         Self {
             cluster: "DefaultCluster".to_owned(),
             broker_name: "broker-a".to_owned(),
-            broker_id: 0,
             store_host: SocketAddr::from((Ipv4Addr::LOCALHOST, 10911)),
             region: "DefaultRegion".into(),
             auto_create_topic: true,

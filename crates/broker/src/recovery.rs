@@ -8,12 +8,12 @@ mod replay;
 use std::fmt;
 use std::sync::Arc;
 
-use steadfast_consensus::{Group, GroupWriter, LogView, Recovered, RecoveryError, Vote, recover};
+use steadfast_consensus::{Group, GroupWriter, LogView, Recovered, RecoveryError, ReplicaId, Vote, recover};
 use steadfast_store::checkpoint::{self, CheckpointError, INDEX_DIR, SNAPSHOT_DIR, Snapshot};
 use steadfast_store::disk::{Disk, Mode};
 use steadfast_store::file::FileError;
 use steadfast_store::log::{self, Cut, Filler, Layout, LogWriter, Scan, ScanError, Tail, Truncated};
-use steadfast_store::meta::{Meta, MetaError, MetaFile};
+use steadfast_store::meta::{Fence, Meta, MetaError, MetaFile};
 use steadfast_store::snapshot::{self, Loaded, SnapshotError};
 use steadfast_types::{LogIndex, LogOffset};
 
@@ -107,6 +107,9 @@ pub enum OpenError {
         /// The group.
         voters: Vec<u64>,
     },
+    /// The directory is not that of whoever opens it.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
     /// A record that was acknowledged is damaged, and with it the knowledge of what it was.
     #[error(
         "the record at log offset {at} in entry {index} was acknowledged and is damaged beyond telling what it was"
@@ -119,6 +122,43 @@ pub enum OpenError {
         /// Whether [`open_damaged`] passes it: it is known to be no message.
         repairable: bool,
     },
+}
+
+/// Whose a data directory is, if not that of whoever opens it: a log that goes on without its group, or a vote that is
+/// given twice, would take back what was acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Foreign {
+    /// A single server wants that of a replica of several.
+    #[error("the data directory is that of a replica of a group, {}", Membership::name(*.0))]
+    Replica(ReplicaId),
+    /// A replica of several wants that of a single server.
+    #[error("the data directory is that of a single server, not of a replica of a group")]
+    Single,
+    /// A replica wants that of another group.
+    #[error("the data directory is that of another group")]
+    OtherGroup,
+    /// A replica wants that of another one of its group.
+    #[error("the data directory is that of replica {}, and this is {}", Membership::name(*.held), Membership::name(*.opened))]
+    OtherReplica {
+        /// Whose it is.
+        held: ReplicaId,
+        /// Who wants it.
+        opened: ReplicaId,
+    },
+}
+
+impl Foreign {
+    /// Whether the directory with this meta file may be opened by a replica of the group; a single server takes any group.
+    fn check(held: Meta, group: u64, membership: &Membership) -> Result<(), Self> {
+        match (held.replica, membership.meta_id()) {
+            (0, 0) => Ok(()),
+            (held, 0) => Err(Self::Replica(held)),
+            (0, _) => Err(Self::Single),
+            _ if held.group != group => Err(Self::OtherGroup),
+            (held, opened) if held != opened => Err(Self::OtherReplica { held, opened }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl From<RecoveryError> for OpenError {
@@ -141,7 +181,7 @@ impl OpenError {
     }
 }
 
-/// Opens the directory. `fresh_group` becomes the group's identity if the directory is new.
+/// Opens the directory of a group of one. `fresh_group` becomes the group's identity if the directory is new.
 pub fn open<D: Disk>(disk: D, options: &Options, fresh_group: u64) -> Result<Opened<D>, OpenError> {
     open_with(disk, options, fresh_group, &Membership::alone(), false)
 }
@@ -159,7 +199,7 @@ pub fn open_member<D: Disk>(
     open_with(disk, options, group, membership, false)
 }
 
-/// Opens a directory for a repair: damage that keeps [`open`] from going on is passed where it is known what it hit. The
+/// Opens a directory of a group of one for a repair: damage that keeps [`open`] from going on is passed where it is known what it hit. The
 /// messages are fenced, and the changes of state that are lost are counted.
 pub fn open_damaged<D: Disk>(disk: D, options: &Options) -> Result<Opened<D>, OpenError> {
     open_with(disk, options, 0, &Membership::alone(), true)
@@ -168,7 +208,7 @@ pub fn open_damaged<D: Disk>(disk: D, options: &Options) -> Result<Opened<D>, Op
 fn open_with<D: Disk>(
     disk: D,
     options: &Options,
-    fresh_group: u64,
+    group: u64,
     membership: &Membership,
     lenient: bool,
 ) -> Result<Opened<D>, OpenError> {
@@ -176,7 +216,7 @@ fn open_with<D: Disk>(
         disk.create_dir(dir)?;
     }
     let mut report = Report::default();
-    let mut meta = open_meta(&disk, options, fresh_group, &mut report)?;
+    let mut meta = open_meta(&disk, options, (group, membership), &mut report)?;
     let Meta { group, segment_size, .. } = meta.get();
     let layout = Layout { segment_size };
     report.warnings.extend(other_segment_size(segment_size, options));
@@ -198,9 +238,13 @@ fn open_with<D: Disk>(
         replay.window = Some(Window::new(watermark));
         let Recovered { view, end, fence, .. } =
             recover(&disk, &mut meta, scan, view, |found| replay.found(found.clone()))?;
-        report.warnings.extend(fence.map(|fence| {
+        report.warnings.extend(fence.filter(|_| !report.fresh).map(|Fence { floor, .. }| {
             let last = end.index;
-            format!("the log is whole up to entry {last} and went on; the other replicas fill it again ({fence:?})")
+            let lost = match floor.index.get() {
+                u64::MAX => "it is not known how far it went".to_owned(),
+                floor => format!("it may have gone up to entry {floor}"),
+            };
+            format!("the log is whole up to entry {last}, and {lost}; the other replicas fill it again")
         }));
         (end, Some(view))
     };
@@ -255,19 +299,23 @@ fn open_with<D: Disk>(
 fn open_meta<D: Disk>(
     disk: &D,
     options: &Options,
-    fresh_group: u64,
+    (group, membership): (u64, &Membership),
     report: &mut Report,
 ) -> Result<MetaFile<D>, OpenError> {
     let empty = disk.list(log::DIR)?.is_empty() && disk.list(SNAPSHOT_DIR)?.is_empty();
     match MetaFile::open(disk) {
-        Ok(Some(meta)) => return Ok(meta),
+        Ok(Some(meta)) => {
+            Foreign::check(meta.get(), group, membership)?;
+            return Ok(meta);
+        }
         // Making the directory was interrupted before anything could follow.
         Ok(None) | Err(MetaError::Damaged) if empty => {}
         Ok(None) => return Err(MetaError::Missing.into()),
         Err(error) => return Err(error.into()),
     }
     report.fresh = true;
-    let meta = Meta { group: fresh_group, segment_size: options.segment_size, ..Meta::default() };
+    let replica = membership.meta_id();
+    let meta = Meta { group, replica, segment_size: options.segment_size, ..Meta::default() };
     Ok(MetaFile::create(disk, meta)?)
 }
 

@@ -15,6 +15,7 @@ use steadfast_wire::code::response;
 
 use crate::broker::{Broker, Out, Phase, acknowledge, reply};
 use crate::io::{Effect, Now};
+use crate::membership::Membership;
 use crate::pending::{not_stored, unknown};
 use crate::services::{Deliveries, LockHolders, refused};
 
@@ -32,6 +33,11 @@ impl Broker {
     /// Whether it leads its group, as far as it knows.
     pub fn is_leader(&self) -> bool {
         self.takes_part() && self.group.is_leader()
+    }
+
+    /// Its id for clients: 0 for who leads, else that of the replica, as RocketMQ's DLedger has it.
+    pub(crate) fn broker_id(&self) -> ReplicaId {
+        if self.membership.is_alone() || self.is_leader() { 0 } else { self.membership.id }
     }
 
     /// Whether it still is a part of its group.
@@ -97,8 +103,8 @@ impl Broker {
     }
 
     /// Somebody wants another replica to lead.
-    pub(crate) fn transfer(&mut self, now: Now, to: ReplicaId, out: &mut Out<'_>) {
-        if self.takes_part() {
+    pub(crate) fn transfer(&mut self, now: Now, to: Option<ReplicaId>, out: &mut Out<'_>) {
+        if let Some(to) = to.or_else(|| self.group.successor()).filter(|_| self.takes_part()) {
             self.group.transfer(to);
             self.advance(now, out);
         }
@@ -208,11 +214,12 @@ impl Broker {
 
     /// Why this replica does not do what a leader does, and what to do about it.
     pub(crate) fn not_leading(&self) -> String {
-        let (id, count) = (self.membership.id, self.membership.voters.len());
+        let (id, count) = (Membership::name(self.membership.id), self.membership.voters.len());
         let name = &self.options.broker_name;
         match self.group.role() {
             Role::Follower(Some(leader)) => format!(
-                "replica {id} of {name} follows replica {leader}; ask the leader, which name servers list as broker id 0"
+                "replica {id} of {name} follows {}; ask the leader, which name servers list as broker id 0",
+                Membership::name(leader)
             ),
             Role::Leader => format!("replica {id} of {name} has just been elected; ask again"),
             _ => format!(

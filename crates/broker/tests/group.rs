@@ -5,10 +5,13 @@
 mod node;
 mod replicas;
 
-use node::{query_header, send_header};
-use replicas::Replicas;
+use node::{MemDisk, options, query_header, send_header};
+use replicas::{Replicas, membership};
+use steadfast_broker::io::Input;
+use steadfast_broker::recovery;
 use steadfast_consensus::Role;
-use steadfast_wire::code::response;
+use steadfast_wire::code::{request, response};
+use steadfast_wire::header::Header;
 
 #[test]
 fn what_one_leader_took_the_next_one_goes_on_with() {
@@ -135,4 +138,51 @@ fn a_follower_writes_where_its_filler_has_been() {
     group.node(follower).fill();
     group.pass(100);
     assert_eq!(group.node(leader).answer_to(sent).unwrap().number("queueOffset"), 1);
+}
+
+/// Two replicas with one vote, or a replica that goes on alone, would take back what was acknowledged.
+#[test]
+fn a_directory_is_opened_by_its_own_replica_alone() {
+    let disk = MemDisk::default();
+    let open = |disk: &MemDisk, group, id| {
+        let opened = recovery::open_member(disk.clone(), &options(), group, &membership(id, 3));
+        opened.map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(open(&disk, 7, 2), Ok(()));
+    assert_eq!(open(&disk, 7, 2), Ok(()));
+    let refused = |result: Result<(), String>, part: &str| {
+        let error = result.unwrap_err();
+        assert!(error.contains(part), "{error}");
+    };
+    refused(open(&disk, 8, 2), "another group");
+    refused(open(&disk, 7, 3), "that of replica n1, and this is n2");
+    let alone = recovery::open(disk.clone(), &options(), 7).map(drop);
+    refused(alone.map_err(|error| error.to_string()), "that of a replica of a group, n1");
+    let repair = recovery::open_damaged(disk, &options()).map(drop);
+    refused(repair.map_err(|error| error.to_string()), "that of a replica of a group, n1");
+    let single = MemDisk::default();
+    recovery::open(single.clone(), &options(), 7).map(drop).unwrap();
+    refused(open(&single, 7, 2), "that of a single server");
+}
+
+/// Whoever stops hands over to the replica that has the least to catch up with, and no acknowledgement is lost.
+#[test]
+fn a_leader_hands_over_to_who_has_most() {
+    let mut group = Replicas::new(3);
+    let leader = group.leader();
+    let [behind, ahead] = group.others(leader)[..] else { panic!("three replicas") };
+    let config = |group: &mut Replicas, id| {
+        let answer = group.ask(id, Header::request(request::GET_BROKER_CONFIG, 0), "");
+        String::from_utf8(answer.body.to_vec()).unwrap()
+    };
+    assert_eq!(config(&mut group, leader), "brokerId=0");
+    assert_eq!(config(&mut group, ahead), format!("brokerId={ahead}"));
+    group.cut.insert(behind);
+    assert_eq!(group.send(leader, "T", 0, "first").code, response::SUCCESS);
+    group.node(leader).input(Input::Transfer(None));
+    group.run();
+    group.pass(50);
+    assert_eq!(group.leader(), ahead);
+    assert_eq!(config(&mut group, leader), format!("brokerId={leader}"));
+    assert_eq!(group.read(ahead, "T", 0), ["first"]);
 }

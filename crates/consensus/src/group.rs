@@ -266,6 +266,14 @@ impl Group {
         }
     }
 
+    /// The replica to hand leadership over to: of those that answer, the one whose log goes furthest. None if this one
+    /// does not lead, or hears nobody.
+    pub fn successor(&self) -> Option<ReplicaId> {
+        let others = self.node.raft.prs().iter().filter(|(id, _)| **id != self.id());
+        let heard = others.filter(|(_, progress)| self.is_leader() && progress.recent_active);
+        heard.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id)
+    }
+
     /// What there is to do. To be called after inputs, before the next [`Group::propose`].
     pub fn drain(&mut self) -> Output {
         self.gather();

@@ -4,7 +4,8 @@
 //! ```text
 //! 0 u32 magic | 4 u32 crc32c of the rest of the block | 8 u32 version | 12 u32 zero | 16 u64 sequence
 //! 24 u64 group identity | 32 u64 segment size | 40 u64 term | 48 u64 vote | 56 u64 commit watermark
-//! 64 u64 life | 72 u64 1 if there is a fence | 80 u64 term of its floor | 88 u64 index | 96 u64 committed | zeroes
+//! 64 u64 life | 72 u64 1 if there is a fence | 80 u64 term of its floor | 88 u64 index | 96 u64 committed
+//! 104 u64 replica | zeroes
 //! ```
 //!
 //! The checksum goes to the end of the block, so that a version with more fields is still known by its number.
@@ -19,13 +20,15 @@ use crate::disk::{BLOCK, Disk, DiskFile, Mode, write_all};
 /// Path of the file.
 pub const PATH: &str = "meta";
 const MAGIC: u32 = 0x5346_4D54;
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What the file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Meta {
-    /// Identity of the group, drawn when it was made.
+    /// Identity of the group, drawn or derived when it was made.
     pub group: u64,
+    /// Which replica of several this is; 0 in a group of one.
+    pub replica: u64,
     /// Bytes of a log segment; fixed when the group was made.
     pub segment_size: u64,
     /// Raft term.
@@ -140,12 +143,12 @@ impl<D: Disk> MetaFile<D> {
 fn encode(meta: Meta, sequence: u64, block: &mut [u8]) {
     block[..4].copy_from_slice(&MAGIC.to_be_bytes());
     block[8..12].copy_from_slice(&VERSION.to_be_bytes());
-    let Meta { group, segment_size, term, vote, commit, life, fence } = meta;
+    let Meta { group, replica, segment_size, term, vote, commit, life, fence } = meta;
     let Fence { floor, committed } = fence.unwrap_or_default();
     let (fenced, floor) = (u64::from(fence.is_some()), [floor.term.get(), floor.index.get()]);
     let vote = [term.get(), vote, commit.get(), life, fenced];
     let fields = [sequence, group, segment_size].into_iter().chain(vote).chain(floor);
-    let fields = fields.chain([committed.get()]);
+    let fields = fields.chain([committed.get(), replica]);
     for (i, field) in fields.enumerate() {
         block[16 + 8 * i..24 + 8 * i].copy_from_slice(&field.to_be_bytes());
     }
@@ -166,6 +169,7 @@ fn decode(block: &[u8]) -> Result<Option<(u64, Meta)>, MetaError> {
     let fence = Fence { floor, committed: LogIndex::new(u64_at(96)) };
     let meta = Meta {
         group: u64_at(24),
+        replica: u64_at(104),
         segment_size: u64_at(32),
         term: Term::new(u64_at(40)),
         vote: u64_at(48),

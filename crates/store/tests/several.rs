@@ -110,8 +110,16 @@ fn the_meta_file_keeps_it() {
     let disk = MemDisk::default();
     let floor = Position { term: TERM, index: LogIndex::new(u64::MAX) };
     let fence = Some(Fence { floor, committed: LogIndex::new(9) });
-    let meta =
-        Meta { group: GROUP, segment_size: 1, term: TERM, vote: 2, commit: LogIndex::new(8), life: 4, fence };
+    let meta = Meta {
+        group: GROUP,
+        replica: 3,
+        segment_size: 1,
+        term: TERM,
+        vote: 2,
+        commit: LogIndex::new(8),
+        life: 4,
+        fence,
+    };
     let mut file = MetaFile::create(&disk, meta).unwrap();
     assert_eq!(MetaFile::open(&disk).unwrap().unwrap().get(), meta);
     file.write(Meta { fence: None, ..meta }).unwrap();

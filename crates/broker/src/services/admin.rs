@@ -20,8 +20,12 @@ use crate::state::Queue;
 impl Broker {
     /// GET_BROKER_CONFIG: RocketMQ's properties text.
     pub(super) fn broker_config(&self) -> Reply {
-        let shown = self.options.shown_config.iter();
-        let lines: Vec<_> = shown.map(|(key, value)| format!("{key}={value}")).collect();
+        let id = self.broker_id();
+        let line = |(key, value): &(String, String)| match key.as_str() {
+            "brokerId" => format!("{key}={id}"),
+            _ => format!("{key}={value}"),
+        };
+        let lines: Vec<_> = self.options.shown_config.iter().map(line).collect();
         let version = String::from_utf8_lossy(&DataVersion::default().encode()).into_owned();
         let body = vec![lines.join("\n").into()];
         Reply { body, ..Reply::with(ReplyHeader::Field("version", version)) }

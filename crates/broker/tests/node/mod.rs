@@ -149,6 +149,7 @@ pub(crate) fn options() -> Options {
         checkpoint_messages: 20,
         hot_bytes: 4096,
         disk_free_min: 0,
+        shown_config: vec![("brokerId".to_owned(), "0".to_owned())],
         ..Options::default()
     }
 }

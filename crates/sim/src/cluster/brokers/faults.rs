@@ -55,7 +55,7 @@ impl World {
                 if let Some(leader) = leader
                     && let Some(node) = &mut self.machines[leader as usize - 1].node
                 {
-                    node.input(Input::Transfer(to), &mut self.stage);
+                    node.input(Input::Transfer(Some(to)), &mut self.stage);
                     self.count("hand-over");
                 }
             }

@@ -325,7 +325,7 @@ impl World {
             [leader] if leader == to => return true,
             [leader] => {
                 if let Some(node) = &mut self.machines[leader as usize - 1].node {
-                    node.input(Input::Transfer(to), &mut self.stage);
+                    node.input(Input::Transfer(Some(to)), &mut self.stage);
                 }
             }
             _ => {}
