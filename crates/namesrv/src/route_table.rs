@@ -193,7 +193,9 @@ impl RouteTable {
                 offered: version.state_version,
             });
         }
-        let displaced = holder.map(|holder| Displaced {
+        // A new leader of a group takes the place of the old one, as it should.
+        let rival = holder.filter(|holder| holder.version.state_version == version.state_version);
+        let displaced = rival.map(|holder| Displaced {
             gone: Gone { broker_name: broker_name.clone(), broker_id: *broker_id, addr: holder.addr.clone() },
             by: addr.clone(),
         });

@@ -241,6 +241,44 @@ fn a_local_broker_is_complete_and_never_expires() {
     assert!(matches!(server.register(0, older), Err(Rejected::Outdated { held: 3, offered: 2, .. })));
 }
 
+/// Replicas of a group: the leader's term is its state version. Who led before and does not know is refused; who does is
+/// listed under its own id again. Nobody is warned of that.
+#[test]
+fn routes_follow_the_leader_of_a_group() {
+    let mut server = Namesrv::new();
+    let replica = |number: u8, id, term| Registration {
+        broker_id: id,
+        addr: format!("10.0.0.{number}:10911"),
+        version: DataVersion { state_version: term, ..DataVersion::default() },
+        source: Source::Remote { conn: number.into(), lifetime_ms: 1_000 },
+        ..local(&["a", "b"])
+    };
+    let listed = |server: &mut Namesrv| {
+        let addrs = route(server, "a").map(|route| route.broker_datas[0].broker_addrs.clone());
+        let last = |addr: String| addr.as_bytes()[7] - b'0';
+        addrs.unwrap_or_default().into_iter().map(|(id, addr)| (id, last(addr))).collect::<Vec<_>>()
+    };
+    for registration in [replica(1, 0, 4), replica(2, 2, 4), replica(3, 3, 4)] {
+        server.register(0, registration).unwrap();
+    }
+    assert_eq!(listed(&mut server), [(0, 1), (2, 2), (3, 3)]);
+    // The second one is elected; the first one has not noticed.
+    server.register(0, replica(2, 0, 5)).unwrap();
+    assert_eq!(server.routes.take_displaced(), None);
+    assert!(matches!(
+        server.register(0, replica(1, 0, 4)),
+        Err(Rejected::Outdated { held: 5, offered: 4, .. })
+    ));
+    assert_eq!(listed(&mut server), [(0, 2), (3, 3)]);
+    server.register(0, replica(1, 1, 5)).unwrap();
+    assert_eq!(listed(&mut server), [(0, 2), (1, 1), (3, 3)]);
+    // It goes without a word: nobody is taken for the leader until there is one.
+    server.disconnected(2);
+    assert_eq!(listed(&mut server), [(1, 1), (3, 3)]);
+    server.register(0, replica(3, 0, 6)).unwrap();
+    assert_eq!(listed(&mut server), [(0, 3), (1, 1)]);
+}
+
 /// Two servers of one name take the routes from each other: every change is told, once, and whoever registers again
 /// after the other one left has its topics back.
 #[test]
