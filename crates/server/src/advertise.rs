@@ -68,13 +68,20 @@ async fn dial(addr: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The broker's name: the one that is set, or the host's.
+/// The broker's name: the one that is set, or its group's, or the host's.
 pub(crate) fn broker_name(config: &Config) -> String {
-    if config.broker_name.is_empty() {
-        name_of_host(&rustix::system::uname().nodename().to_string_lossy())
-    } else {
+    if !config.broker_name.is_empty() {
         config.broker_name.clone()
+    } else if config.is_replica() {
+        config.group.clone()
+    } else {
+        name_of_host(&rustix::system::uname().nodename().to_string_lossy())
     }
+}
+
+/// The name of a replica's group: the one that is set, or the broker's.
+pub(crate) fn group_name(config: &Config) -> String {
+    if config.group.is_empty() { config.broker_name.clone() } else { config.group.clone() }
 }
 
 /// A name of a host as a broker can have it: dots and the like are legal in the one and not in the other.

@@ -9,6 +9,7 @@ use steadfast_broker::recovery::Report;
 
 use crate::config::{Config, FlushDiskType};
 use crate::disk::Durable;
+use crate::group::{ReplicaFacts, quorum};
 use crate::settings;
 
 /// Facts about a broker that is about to serve.
@@ -22,6 +23,8 @@ pub(crate) struct BrokerFacts {
     pub(crate) report: Report,
     /// Settings that were changed at run time.
     pub(crate) changed: Vec<String>,
+    /// Which replica it is, of a group of several.
+    pub(crate) replica: Option<ReplicaFacts>,
 }
 
 /// The lines said at start.
@@ -54,7 +57,8 @@ impl<'a> Banner<'a> {
     }
 
     pub(crate) fn broker(&mut self, facts: &BrokerFacts) {
-        let BrokerFacts { listening, fast, advertised, name, data, durable, report, changed } = facts;
+        let BrokerFacts { listening, fast, advertised, name, data, durable, report, changed, replica } =
+            facts;
         self.has_broker = true;
         let cluster = &self.config.cluster;
         let mut broker = format!("{name} in {cluster} on {listening}; clients are told {advertised}");
@@ -74,19 +78,57 @@ impl<'a> Banner<'a> {
                 format!("{} (at run time, kept in {})", changed.join(", "), file.display()),
             ));
         }
-        let (flush, unprotected) = match self.config.flush {
-            FlushDiskType::SyncFlush => (
-                format!("SYNC_FLUSH: acknowledged means on stable storage; {durable}"),
-                "a dead disk loses everything: there is one copy, replication is not there yet",
-            ),
-            FlushDiskType::AsyncFlush => (
-                "ASYNC_FLUSH: acknowledged means handed to the operating system".to_owned(),
-                "a power cut loses the last half second, a dead disk everything: there is one copy, replication is \
-                 not there yet",
-            ),
-        };
+        if let Some(ReplicaFacts { me, group, all, .. }) = replica {
+            self.lines.push(("replica", format!("{me} of {group}: {all}")));
+        }
+        let (flush, unprotected) = self.protection(durable, replica.as_ref().map(|replica| replica.count));
         self.lines.push(("durability", flush));
-        self.lines.push(("unprotected", unprotected.to_owned()));
+        self.lines.push(("unprotected", unprotected));
+    }
+
+    /// What an acknowledgement means, and what it does not.
+    fn protection(&self, durable: &Durable, replicas: Option<usize>) -> (String, String) {
+        let (stable, handed) = ("on stable storage", "handed to the operating system");
+        match (self.config.flush, replicas) {
+            (FlushDiskType::SyncFlush, None) => (
+                format!("SYNC_FLUSH: acknowledged means {stable}; {durable}"),
+                "a dead disk loses everything: there is one copy (docs/replication.md tells how to have three)"
+                    .to_owned(),
+            ),
+            (FlushDiskType::AsyncFlush, None) => (
+                format!("ASYNC_FLUSH: acknowledged means {handed}"),
+                "a power cut loses the last half second, a dead disk everything: there is one copy (docs/replication.md \
+                 tells how to have three)"
+                    .to_owned(),
+            ),
+            (FlushDiskType::SyncFlush, Some(count)) => {
+                let quorum = quorum(count);
+                (
+                    format!("SYNC_FLUSH: acknowledged after {quorum} of {count} replicas have it {stable}; {durable}"),
+                    format!(
+                        "{quorum} disks that die at once lose what only they had; old messages are not removed in a group \
+                         of several yet"
+                    ),
+                )
+            }
+            (FlushDiskType::AsyncFlush, Some(count)) => {
+                let quorum = quorum(count);
+                (
+                    format!("ASYNC_FLUSH: acknowledged after {quorum} of {count} replicas have it {handed}"),
+                    "a power cut of one machine can lose acknowledged messages if others are down or follow soon; old \
+                     messages are not removed in a group of several yet"
+                        .to_owned(),
+                )
+            }
+        }
+    }
+
+    /// What the replica is to its group now.
+    pub(crate) fn role(&mut self, role: Option<String>) {
+        let at = self.lines.iter().position(|(name, _)| *name == "replica").map_or(0, |at| at + 1);
+        if let Some(role) = role {
+            self.lines.insert(at, ("role", role));
+        }
     }
 
     /// Says it. Nobody listening is no reason to fail.

@@ -9,15 +9,13 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use jiff::tz::TimeZone;
 use steadfast_broker::io::Input;
 use steadfast_broker::recovery::{self, Opened};
 use steadfast_broker::request::Edge;
-use steadfast_broker::{Flush, Options, Retention, utc_hour};
+use steadfast_broker::{Flush, Options};
 use steadfast_net::{Limits, Server};
 use steadfast_store::disk::Disk;
 use steadfast_store::log;
-use steadfast_types::Timestamp;
 use tokio::net::TcpSocket;
 use tokio::select;
 use tokio::sync::watch;
@@ -25,15 +23,17 @@ use tokio::sync::watch;
 use crate::advertise;
 use crate::banner::BrokerFacts;
 use crate::clock::Clock;
-use crate::config::{Config, FlushDiskType, Sources};
+use crate::config::{Config, Sources};
 use crate::core::{Core, Event, Milestone};
 use crate::disk::{self, RealDisk};
 use crate::edge::BrokerPort;
 use crate::explain;
+use crate::group::{Replica, Standing};
 use crate::inbox::Inbox;
 use crate::lock::Lock;
 use crate::metrics::{Node, Telemetry};
 use crate::namesrv::SharedNamesrv;
+use crate::options::options;
 use crate::pages::Watched;
 use crate::readers::Readers;
 use crate::register::{Identity, Registrar};
@@ -41,11 +41,11 @@ use crate::scrub;
 use crate::settings::Settings;
 use crate::settings_port::SettingsPort;
 use crate::shell::Shell;
-use crate::start::{StopSignals, listen};
+use crate::start::{StopSignals, listen, listening};
 use crate::writing::{self, FillerThread, Log, Tail};
 
 /// How long a stop waits for writes in flight.
-const STOP_TIMEOUT: Duration = Duration::from_millis(1500);
+const STOP_TIMEOUT: Duration = Duration::from_millis(1400);
 /// Space for messages that a new data directory must have.
 const SPACE_MIN: u64 = 16 * 1024 * 1024;
 
@@ -57,6 +57,8 @@ pub(crate) struct Sockets {
     pub(crate) main: TcpSocket,
     /// For clients with a VIP channel: they use it for everything but pulls.
     pub(crate) fast: Option<TcpSocket>,
+    /// For the other replicas of a group of several.
+    pub(crate) replication: Option<TcpSocket>,
 }
 
 /// A broker whose data is open, and that is not running yet.
@@ -68,6 +70,7 @@ pub(crate) struct Broker {
     options: Options,
     settings: Settings,
     sockets: Sockets,
+    replica: Option<Replica>,
     registrar: Registrar,
     clock: Clock,
 }
@@ -77,6 +80,8 @@ pub(crate) struct Running {
     _lock: Lock,
     core: Arc<Core>,
     milestone: watch::Receiver<Option<Milestone>>,
+    /// What it is to its group, if that is one of several.
+    standing: Option<Standing>,
     /// For whoever wants to look at it.
     pub(crate) watched: Watched,
 }
@@ -86,8 +91,8 @@ impl Broker {
         sources: Sources,
         config: &Config,
         sockets: Sockets,
-        namesrv: Option<SharedNamesrv>,
-        clock: Clock,
+        replica: Option<Replica>,
+        (namesrv, clock): (Option<SharedNamesrv>, Clock),
     ) -> anyhow::Result<Self> {
         let listening = sockets.main.local_addr()?;
         let advertised = SocketAddr::new(advertise::ip(config)?, listening.port());
@@ -97,18 +102,24 @@ impl Broker {
         let options = options(&config, advertised);
         let disk = RealDisk::open(&dir).map_err(explain::data)?;
         check_space(&disk, &options)?;
-        let opened = recovery::open(disk.clone(), &options, random()).map_err(explain::open)?;
+        let opened = match &replica {
+            None => recovery::open(disk.clone(), &options, random()),
+            Some(replica) => {
+                recovery::open_member(disk.clone(), &options, replica.group(), &replica.membership)
+            }
+        };
+        let opened = opened.map_err(explain::open)?;
         for warning in &opened.report.warnings {
             tracing::warn!("{warning}");
         }
         let identity = Identity {
             cluster: options.cluster.clone(),
             broker_name: options.broker_name.clone(),
-            broker_id: options.broker_id,
+            replica: replica.as_ref().map(|replica| replica.membership.id),
             advertised,
         };
         let registrar = Registrar::new(identity, namesrv, clock);
-        Ok(Broker { _lock: lock, dir, disk, opened, options, settings, sockets, registrar, clock })
+        Ok(Broker { _lock: lock, dir, disk, opened, options, settings, sockets, replica, registrar, clock })
     }
 
     /// What a person who started it wants to know.
@@ -122,13 +133,15 @@ impl Broker {
             durable: self.disk.durable(),
             report: self.opened.report.clone(),
             changed: self.settings.changed(),
+            replica: self.replica.as_ref().map(Replica::facts),
         })
     }
 
     /// Starts all threads and opens the ports.
     pub(crate) fn start(self, config: &Config, limits: Limits) -> anyhow::Result<(Running, Vec<Server>)> {
-        let Broker { _lock, dir: _, disk, opened, options, settings, sockets, registrar, clock } = self;
-        let Opened { broker, writer, filler, reader, layout, report: _ } = opened;
+        let Broker { _lock, dir: _, disk, opened, options, settings, sockets, replica, registrar, clock } =
+            self;
+        let Opened { broker, writer, filler, reader, layout, report } = opened;
         let core = Arc::new(Core::new(clock));
         let telemetry = Arc::new(Telemetry::new());
         let registered = registrar.registered();
@@ -136,7 +149,15 @@ impl Broker {
         registrar.keep_registered(&config.namesrv_addr.0, config.register_period.into());
         let writer_jobs = Arc::new(Inbox::default());
         let checkpoint_jobs = Arc::new(Inbox::default());
-        let readers = Readers::start(&reader, &core).context("starting the readers failed")?;
+        let log = replica.is_some().then(|| (disk.clone(), layout));
+        let readers = Readers::start(&reader, &core, log).context("starting the readers failed")?;
+        let standing = match (replica, sockets.replication) {
+            (Some(replica), Some(socket)) => {
+                let listener = listening(socket, "dLegerPeers")?;
+                Some(replica.start(listener, &core, report.fresh))
+            }
+            _ => None,
+        };
         let tail = Arc::new(Tail::default());
         let sync_every = (options.flush == Flush::Async).then(|| config.flush_interval.into());
         let end = writer.end().end;
@@ -145,6 +166,7 @@ impl Broker {
             Arc::clone(&checkpoint_jobs),
             registrar,
             Box::new(tell.clone()),
+            standing.clone(),
             (Arc::clone(&telemetry), clock),
         );
         let log = Log::new(
@@ -209,11 +231,15 @@ impl Broker {
             core: Arc::clone(&core),
             milestone: milestone.clone(),
             registered,
+            standing: standing.clone(),
             telemetry,
             disk,
             node,
         };
-        Ok((Running { _lock, core, milestone, watched }, servers))
+        if let Some(standing) = &standing {
+            tokio::spawn(standing.clone().say_what_is_missing());
+        }
+        Ok((Running { _lock, core, milestone, standing, watched }, servers))
     }
 }
 
@@ -250,8 +276,21 @@ impl Running {
         reached.ok().and_then(|reached| reached.clone()).unwrap_or(Milestone::Stopped)
     }
 
-    /// Stops cleanly. A second signal, or a disk that does not answer, ends it without: the log takes that.
+    /// What it is to its group, for people; None if that is one of one.
+    pub(crate) fn role(&self) -> Option<String> {
+        self.standing.as_ref().map(Standing::to_string)
+    }
+
+    /// Stops cleanly; a leader hands over to another replica first. A second signal, or a disk that does not answer, ends
+    /// it without: the log takes that.
     pub(crate) async fn stop(mut self, stop: &mut StopSignals) -> anyhow::Result<()> {
+        if let Some(standing) = &self.standing {
+            select! {
+                () = standing.hand_over(&self.core) => {}
+                () = stop.wait() => {}
+            }
+        }
+        let who = if self.standing.is_some() { "the disk, or a quorum of the group," } else { "the disk" };
         self.core.push(Event::Input(Input::Stop));
         select! {
             _ = self.reached(|reached| *reached == Milestone::Stopped) => {
@@ -260,66 +299,11 @@ impl Running {
             }
             () = stop.wait() => Err(anyhow!("stopped at once by a second signal; the next start repairs the log's end")),
             () = tokio::time::sleep(STOP_TIMEOUT) => Err(anyhow!(
-                "the disk did not finish the writes in flight within {STOP_TIMEOUT:?}; nothing acknowledged is lost, \
+                "{who} did not finish the writes in flight within {STOP_TIMEOUT:?}; nothing acknowledged is lost, \
                  the next start repairs the log's end"
             )),
         }
     }
-}
-
-/// The broker's settings, as far as they concern its core.
-pub(crate) fn options(config: &Config, advertised: SocketAddr) -> Options {
-    let broker_name = advertise::broker_name(config);
-    // What is left to the machine is shown as it came out.
-    let shown = |key, value| match key {
-        "brokerName" => broker_name.clone(),
-        "brokerIP1" => advertised.ip().to_string(),
-        "listenPort" => advertised.port().to_string(),
-        _ => value,
-    };
-    Options {
-        shown_config: config.settings().map(|s| (s.key.to_owned(), shown(s.key, s.value))).collect(),
-        cluster: config.cluster.clone(),
-        broker_name,
-        broker_id: config.broker_id.into(),
-        store_host: advertised,
-        region: config.region.as_str().into(),
-        auto_create_topic: config.auto_create_topic,
-        default_topic_queues: config.default_topic_queues,
-        auto_create_group: config.auto_create_group,
-        delay_levels: config.delay_levels.clone(),
-        max_body: config.max_message_size.0 as usize,
-        flush: match config.flush {
-            FlushDiskType::SyncFlush => Flush::Sync,
-            FlushDiskType::AsyncFlush => Flush::Async,
-        },
-        flush_timeout: config.sync_flush_timeout.0.into(),
-        permission: config.permission.0,
-        long_polling: config.long_polling,
-        short_polling: config.short_polling.0.into(),
-        notify_consumers: config.notify_consumers,
-        server_side_reset: config.server_side_reset,
-        segment_size: config.segment_size.0,
-        disk_free_min: config.disk_free_min.0,
-        checkpoint_bytes: config.checkpoint_bytes.0,
-        retention: Retention {
-            reserved: u64::from(config.file_reserved_time.0) * 3_600_000,
-            hours: config.delete_when.0.clone(),
-            hour_of: local_hour,
-            bytes: config.retention_bytes.0,
-            every: config.clean_resource_interval.0.into(),
-            clean_above: config.disk_max_used.0,
-            force_above: if config.clean_file_forcibly { config.disk_clean_forcibly.0 } else { 100 },
-            refuse_above: config.disk_warning_level.0,
-        },
-        ..Options::default()
-    }
-}
-
-/// The hour of the day in the machine's time zone.
-fn local_hour(at: Timestamp) -> u8 {
-    let local = i64::try_from(at.get()).ok().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
-    local.map_or_else(|| utc_hour(at), |at| at.to_zoned(TimeZone::system()).hour().unsigned_abs())
 }
 
 fn edge(options: &Options) -> Edge {
@@ -372,6 +356,6 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> anyhow::Result<()>
 }
 
 /// 64 random bits, seeded by the operating system.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

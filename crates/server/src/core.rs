@@ -40,7 +40,7 @@ pub(crate) enum Event {
 /// What the thread that started everything waits for. Each is further than the ones before it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Milestone {
-    /// The broker takes messages, and name servers know it.
+    /// The broker takes messages, and name servers know it; or it follows a replica that does.
     Serving,
     /// The broker takes no messages any more; the text says why.
     Poisoned(String),
@@ -143,7 +143,9 @@ impl Core {
         let deadline = machine.broker.deadline().unwrap_or(u64::MAX);
         self.deadline.store(deadline, SeqCst);
         let reads = std::mem::take(&mut machine.shell.reads);
-        let readers = (!reads.is_empty()).then(|| Arc::clone(&machine.readers));
+        let fetches = std::mem::take(&mut machine.shell.fetches);
+        let is_asked = !reads.is_empty() || !fetches.is_empty();
+        let readers = is_asked.then(|| Arc::clone(&machine.readers));
         drop(guard);
         if deadline < self.planned.load(SeqCst) {
             self.timer.push(());
@@ -151,6 +153,7 @@ impl Core {
         if let Some(readers) = readers {
             // Whoever steps the broker looks for news afterwards.
             readers.take(reads, |result| self.news.push(result));
+            readers.fetch(fetches);
         }
     }
 

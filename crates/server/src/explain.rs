@@ -4,19 +4,23 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
 use anyhow::anyhow;
-use steadfast_broker::recovery::OpenError;
+use steadfast_broker::recovery::{Foreign, OpenError};
 use steadfast_store::log::ScanError;
 use steadfast_store::meta::MetaError;
 
 /// A port that cannot be had; `key` is its setting.
 pub(crate) fn port(error: &io::Error, addr: SocketAddr, key: &str) -> anyhow::Error {
+    let other = match key {
+        "dLegerPeers" => "in dLegerPeers of all replicas".to_owned(),
+        key => format!("--set {key}=PORT"),
+    };
     match error.kind() {
         ErrorKind::AddrInUse => anyhow!(
             "{addr} is in use by another process; stop it (ss -ltnp shows it), or choose another port: \
-             --set {key}=PORT"
+             {other}"
         ),
         ErrorKind::PermissionDenied => {
-            anyhow!("{addr} may not be taken by this user; choose a port above 1023: --set {key}=PORT")
+            anyhow!("{addr} may not be taken by this user; choose a port above 1023: {other}")
         }
         ErrorKind::AddrNotAvailable => {
             anyhow!("{addr}: this machine has no such address; see --set bindAddress=ADDRESS")
@@ -44,10 +48,32 @@ pub(crate) fn data(error: impl Into<anyhow::Error>) -> anyhow::Error {
     anyhow!("{error:#}\n{next}")
 }
 
+/// What to do about a data directory of somebody else.
+fn next_step(foreign: Foreign) -> &'static str {
+    match foreign {
+        Foreign::Replica(_) => {
+            "start it as that replica (enableDLegerCommitLog=true, with dLegerPeers and dLegerSelfId as they were), or choose \
+             another directory: --data DIR. A replica needs no repair: what it has lost, the others give it again"
+        }
+        Foreign::Single => {
+            "a new replica begins with an empty directory: --data DIR. A single server's messages stay with it: start it as it \
+             was (without enableDLegerCommitLog) and let consumers finish them, or send them again"
+        }
+        Foreign::OtherGroup => {
+            "brokerClusterName, dLegerGroup (brokerName if it is not set) and the ids in dLegerPeers are settled when a group \
+             is made: set them as they were, or choose another directory: --data DIR"
+        }
+        Foreign::OtherReplica { .. } => {
+            "each replica has a directory of its own, which is never another one's: correct dLegerSelfId, or --data DIR"
+        }
+    }
+}
+
 /// Data that cannot be opened, by the server or by a repair, which passes everything that is repairable.
 pub(crate) fn open(error: OpenError) -> anyhow::Error {
     match error {
         OpenError::Meta(MetaError::NewerFormat { .. }) => anyhow!(error),
+        OpenError::Foreign(foreign) => anyhow!("{foreign}\n{}", next_step(foreign)),
         OpenError::Disk(error) | OpenError::Meta(MetaError::Disk(error)) => data(error),
         error if error.is_repairable() => anyhow!(
             "{error}\nrestore the file from a copy; without one, `steadfast repair --data DIR` lists what is lost, as far as it \

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::core::{Core, Event, Milestone};
 use crate::disk::RealDisk;
+use crate::group::Standing;
 use crate::http::{self, Answer};
 use crate::metrics::exposition::CONTENT_TYPE;
 use crate::metrics::{self, Node, Telemetry};
@@ -33,6 +34,8 @@ pub(crate) struct Watched {
     pub(crate) core: Arc<Core>,
     pub(crate) milestone: watch::Receiver<Option<Milestone>>,
     pub(crate) registered: Registered,
+    /// None in a group of one.
+    pub(crate) standing: Option<Standing>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) disk: RealDisk,
     /// What does not change.
@@ -71,9 +74,11 @@ impl Watched {
         }
     }
 
-    /// Clients can be sent here: it takes messages, and a name server knows it.
+    /// Clients can be sent here: it takes messages, or follows a replica that does, and a name server knows it.
     fn readiness(&self) -> Answer {
+        let trouble = self.standing.as_ref().and_then(Standing::trouble);
         match &*self.milestone.borrow() {
+            Some(Milestone::Serving) | None if let Some(trouble) = trouble => unavailable(&trouble),
             None => unavailable("the broker is starting"),
             Some(Milestone::Stopped) => unavailable("the broker is stopping"),
             Some(Milestone::Poisoned(cause)) => unavailable(&format!("no messages are taken: {cause}")),
@@ -91,6 +96,7 @@ impl Watched {
         let node = Node {
             disk_free: self.disk.space().ok().map(|space| space.free),
             registered: self.registered.count(),
+            replica: self.standing.as_ref().map(|standing| (standing.role().1, standing.links())),
             ..self.node.clone()
         };
         let body = metrics::page(&node, &measures, &self.telemetry);

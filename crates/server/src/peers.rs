@@ -8,8 +8,6 @@
 //! connections is the right one. Raft takes loss: what does not fit in a peer's outbox is dropped, and so is what
 //! waits for a peer that is not there. Each peer has its own outbox, connection and task; a slow one delays nobody.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the server does not run groups of several yet"))]
-
 mod accept;
 mod dial;
 mod handshake;

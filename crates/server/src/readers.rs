@@ -7,8 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use steadfast_broker::io::{Input, ReadJob, ReadResult};
-use steadfast_broker::reader::{Late, Reader};
+use steadfast_broker::reader::Reader;
+use steadfast_consensus::Fetch;
 use steadfast_store::disk::Disk;
+use steadfast_store::log::Layout;
 
 use crate::core::{Core, Event};
 use crate::disk::from_memory;
@@ -30,8 +32,10 @@ type AtOnce = dyn Fn(&ReadJob) -> Option<ReadResult> + Send + Sync;
 
 /// Takes reads; their results are news for the core.
 pub(crate) struct Readers {
-    readers: Pool,
-    searchers: Pool,
+    readers: Pool<Asked>,
+    searchers: Pool<Asked>,
+    /// None in a group of one.
+    fetchers: Option<Pool<Fetch>>,
     is_search: fn(&ReadJob) -> bool,
     /// Does a read that needs no disk.
     at_once: Box<AtOnce>,
@@ -42,20 +46,26 @@ pub(crate) struct Readers {
 pub(crate) struct Rebuilder(Inbox<()>);
 
 impl Readers {
-    pub(crate) fn start<D: Disk>(reader: &Arc<Reader<D>>, core: &Arc<Core>) -> std::io::Result<Self> {
+    /// `log`: where to read entries for other replicas, if there are any.
+    pub(crate) fn start<D: Disk>(
+        reader: &Arc<Reader<D>>,
+        core: &Arc<Core>,
+        log: Option<(D, Layout)>,
+    ) -> std::io::Result<Self> {
         let rebuilder = Arc::new(Rebuilder::default());
         rebuilder.start(Arc::clone(reader))?;
         let perform = {
             let (reader, core) = (Arc::clone(reader), Arc::clone(core));
-            move |number: u64, job: ReadJob, late: Late<'_>| {
-                let result = reader.perform(job, late);
+            move |(number, job, asked): Asked| {
+                let result = reader.perform(job, &|| asked.elapsed() > PATIENCE);
                 if matches!(result, ReadResult::Incomplete(_)) {
                     rebuilder.wake();
                 }
                 core.push(Event::Input(Input::ReadDone(number, result)));
             }
         };
-        let perform: Arc<Perform> = Arc::new(perform);
+        let perform: Arc<Perform<Asked>> = Arc::new(perform);
+        let fetchers = log.map(|(disk, layout)| Pool::start("fetcher", 1, &fetching(disk, layout, core)));
         let reader = Arc::clone(reader);
         let at_once = Box::new(move |job: &ReadJob| match Reader::<D>::is_short(job) {
             // Late from the start: this thread makes no runs.
@@ -66,6 +76,7 @@ impl Readers {
         Ok(Readers {
             readers: Pool::start("reader", THREADS, &perform)?,
             searchers: Pool::start("searcher", SEARCHERS, &perform)?,
+            fetchers: fetchers.transpose()?,
             is_search: Reader::<D>::is_search,
             at_once,
         })
@@ -88,25 +99,44 @@ impl Readers {
             done(Event::Input(Input::ReadDone(number, result)));
         }
     }
+
+    /// Reads entries for other replicas, none of them here: each is some MiB.
+    pub(crate) fn fetch(&self, fetches: Vec<Fetch>) {
+        if let Some(fetchers) = &self.fetchers {
+            fetchers.jobs.extend(fetches);
+        }
+    }
 }
 
-type Perform = dyn Fn(u64, ReadJob, Late<'_>) + Send + Sync;
-
-/// Threads that do reads, oldest first.
-struct Pool {
-    /// Number, job, and when it was asked for.
-    jobs: Arc<Inbox<(u64, ReadJob, Instant)>>,
+/// Reads entries that another replica lacks and that are not in memory any more.
+fn fetching<D: Disk>(disk: D, layout: Layout, core: &Arc<Core>) -> Arc<Perform<Fetch>> {
+    let core = Arc::clone(core);
+    Arc::new(move |fetch: Fetch| {
+        let entries = fetch.perform(&disk, layout).inspect_err(|error| {
+            tracing::warn!("entries that another replica lacks cannot be read: {error}; it is tried again");
+        });
+        core.push(Event::Input(Input::Fetched(fetch.number, entries.ok())));
+    })
 }
 
-impl Pool {
-    fn start(name: &str, threads: usize, perform: &Arc<Perform>) -> std::io::Result<Self> {
-        let jobs: Arc<Inbox<(u64, ReadJob, Instant)>> = Arc::default();
+/// Number, job, and when it was asked for.
+type Asked = (u64, ReadJob, Instant);
+
+type Perform<J> = dyn Fn(J) + Send + Sync;
+
+/// Threads that read, oldest first.
+struct Pool<J> {
+    jobs: Arc<Inbox<J>>,
+}
+
+impl<J: Send + 'static> Pool<J> {
+    fn start(name: &str, threads: usize, perform: &Arc<Perform<J>>) -> std::io::Result<Self> {
+        let jobs: Arc<Inbox<J>> = Arc::default();
         for i in 0..threads {
             let (jobs, perform) = (Arc::clone(&jobs), Arc::clone(perform));
             let work = move || {
                 loop {
-                    let (number, job, asked) = jobs.take_one();
-                    perform(number, job, &|| asked.elapsed() > PATIENCE);
+                    perform(jobs.take_one());
                 }
             };
             thread::Builder::new().name(format!("{name}-{i}")).spawn(work)?;
@@ -174,7 +204,7 @@ mod tests {
     fn consumers_do_not_wait_behind_searches() {
         let ((release, gate), (tell, done)) = (channel::<()>(), channel());
         let gate = Mutex::new(gate);
-        let perform: Arc<Perform> = Arc::new(move |number, job: ReadJob, _: Late<'_>| {
+        let perform: Arc<Perform<Asked>> = Arc::new(move |(number, job, _): Asked| {
             if matches!(job, ReadJob::Units { .. }) {
                 // Until the test lets them go.
                 let _ = gate.lock().expect("not poisoned").recv();
@@ -184,6 +214,7 @@ mod tests {
         let readers = Readers {
             readers: Pool::start("reader", THREADS, &perform).unwrap(),
             searchers: Pool::start("searcher", SEARCHERS, &perform).unwrap(),
+            fetchers: None,
             is_search: Reader::<crate::disk::RealDisk>::is_search,
             at_once: Box::new(|_| None),
         };

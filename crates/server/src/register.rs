@@ -1,5 +1,6 @@
 //! Tells name servers which topics the broker has, when something changed and every 30 s: the one in this process
-//! directly, others over the network.
+//! directly, others over the network. Of a group of several each replica registers: the leader as id 0 with the topics, the
+//! others under ids of their own. The term is the state version, by which name servers tell an old leader from a new one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -8,8 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use steadfast_broker::TopicConfig;
+use steadfast_consensus::{ReplicaId, Role};
 use steadfast_namesrv::{Registration, Source};
 use steadfast_net::client::Client;
+use steadfast_types::Term;
 use steadfast_wire::body::{self, Body, DataVersion, RegisterBrokerBody};
 use steadfast_wire::code::{request, response};
 use steadfast_wire::frame::Serialize;
@@ -39,7 +42,8 @@ type Latest = Option<Arc<Registration>>;
 pub(crate) struct Identity {
     pub(crate) cluster: String,
     pub(crate) broker_name: String,
-    pub(crate) broker_id: i64,
+    /// Which replica of a group of several it is.
+    pub(crate) replica: Option<ReplicaId>,
     /// What clients are told.
     pub(crate) advertised: SocketAddr,
 }
@@ -50,6 +54,7 @@ pub(crate) struct Registrar {
     local: Option<SharedNamesrv>,
     latest: watch::Sender<Latest>,
     clock: Clock,
+    term: Term,
     changes: i64,
     locally_known: bool,
     registered: Registered,
@@ -77,7 +82,8 @@ impl Registered {
 impl Registrar {
     pub(crate) fn new(identity: Identity, local: Option<SharedNamesrv>, clock: Clock) -> Self {
         let (latest, registered) = (watch::Sender::default(), Registered::default());
-        Registrar { identity, local, latest, clock, changes: 0, locally_known: false, registered }
+        let term = Term::ZERO;
+        Registrar { identity, local, latest, clock, term, changes: 0, locally_known: false, registered }
     }
 
     /// How many name servers know the broker, now and later.
@@ -96,10 +102,22 @@ impl Registrar {
         }
     }
 
-    /// The broker's topics, all of them.
+    /// The broker's topics, all of them; it takes messages.
     pub(crate) fn announce(&mut self, topics: Vec<TopicConfig>) {
+        self.tell(0, topics);
+    }
+
+    /// The replica's role in its group. One that is elected is announced when it takes messages.
+    pub(crate) fn has_role(&mut self, term: Term, role: Role) {
+        self.term = term;
+        if let Some(id) = self.identity.replica.filter(|_| role != Role::Leader) {
+            self.tell(id as i64, Vec::new());
+        }
+    }
+
+    fn tell(&mut self, broker_id: i64, topics: Vec<TopicConfig>) {
         self.changes += 1;
-        let registration = self.registration(topics);
+        let registration = self.registration(broker_id, topics);
         self.latest.send_replace(Some(Arc::new(registration)));
         if let Some(namesrv) = &self.local {
             match namesrv.register(|| self.latest.borrow().as_deref().cloned()) {
@@ -109,23 +127,25 @@ impl Registrar {
         }
     }
 
-    fn registration(&self, topics: Vec<TopicConfig>) -> Registration {
-        let Identity { cluster, broker_name, broker_id, advertised } = &self.identity;
+    fn registration(&self, broker_id: i64, topics: Vec<TopicConfig>) -> Registration {
+        let Identity { cluster, broker_name, replica, advertised } = &self.identity;
         let second = topics.is_empty().then_some(OFFSET_MOVED);
         let closed = |name| TopicConfig { perm: 0, ..TopicConfig::new(name, 1, 1) };
         let all = topics.into_iter().chain([SELF_TEST].into_iter().chain(second).map(closed));
         let topics: BTreeMap<_, _> = all.map(|topic| (topic.name.to_string(), to_wire(&topic))).collect();
         let ha_addr = SocketAddr::new(advertised.ip(), advertised.port().wrapping_add(1));
         let timestamp = self.clock.wall().get() as i64;
+        // A group of one has no older leaders; its terms mean nothing to others of its name.
+        let state_version = if replica.is_some() { self.term.get() as i64 } else { 0 };
         Registration {
             cluster: cluster.clone(),
             broker_name: broker_name.clone(),
-            broker_id: *broker_id,
+            broker_id,
             addr: advertised.to_string(),
             ha_addr: ha_addr.to_string(),
             enable_acting_master: false,
             topics,
-            version: DataVersion { counter: self.changes, state_version: 0, timestamp },
+            version: DataVersion { counter: self.changes, state_version, timestamp },
             source: Source::Local,
         }
     }

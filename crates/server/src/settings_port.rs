@@ -9,9 +9,9 @@ use steadfast_broker::io::{Input, Origin};
 use steadfast_net::Connection;
 use tokio::task::spawn_blocking;
 
-use crate::broker::options;
 use crate::config::Change;
 use crate::core::{Core, Event};
+use crate::options::options;
 use crate::settings::Settings;
 
 /// Changes the settings of a broker that runs.

@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use steadfast_broker::io::{Call, Effect, Input, Origin, ReadJob};
 use steadfast_broker::measures::Measures;
 use steadfast_broker::reply::Reply;
+use steadfast_consensus::{Fetch, Role};
 use steadfast_net::{ConnId, Connection};
+use steadfast_types::Term;
 use steadfast_wire::frame::{self, Serialize};
 use steadfast_wire::header::Header;
 use tokio::sync::oneshot;
@@ -15,6 +17,7 @@ use tokio::sync::oneshot;
 use crate::clock::Clock;
 use crate::core::{Event, Milestone, WriterJob};
 use crate::failpoint::{self, Stage};
+use crate::group::Standing;
 use crate::inbox::Inbox;
 use crate::metrics::Telemetry;
 use crate::register::Registrar;
@@ -25,9 +28,13 @@ pub(crate) struct Shell {
     pub(crate) writer: Arc<Inbox<WriterJob>>,
     /// Reads that the last step asked for.
     pub(crate) reads: Vec<(u64, ReadJob)>,
+    /// Entries for other replicas that it asked for.
+    pub(crate) fetches: Vec<Fetch>,
     pub(crate) checkpoints: Arc<Inbox<Job>>,
     pub(crate) registrar: Registrar,
     pub(crate) milestone: Box<dyn Fn(Milestone) + Send>,
+    /// None in a group of one.
+    standing: Option<Standing>,
     peers: HashMap<ConnId, Peer>,
     /// Connections with queued frames.
     touched: Vec<Arc<Connection>>,
@@ -52,14 +59,17 @@ impl Shell {
         checkpoints: Arc<Inbox<Job>>,
         registrar: Registrar,
         milestone: Box<dyn Fn(Milestone) + Send>,
+        standing: Option<Standing>,
         (telemetry, clock): (Arc<Telemetry>, Clock),
     ) -> Self {
         Shell {
             writer,
             reads: Vec::new(),
+            fetches: Vec::new(),
             checkpoints,
             registrar,
             milestone,
+            standing,
             peers: HashMap::new(),
             touched: Vec::new(),
             telemetry,
@@ -133,9 +143,25 @@ impl Shell {
                     let _ = tell.send(measures);
                 }
             }
-            // The server runs groups of one so far: there is nobody to talk to.
-            Effect::Message(_) | Effect::Fetch(_) | Effect::Role(..) => {}
+            Effect::Message(message) => {
+                if let Some(standing) = &self.standing {
+                    standing.send(message);
+                }
+            }
+            Effect::Fetch(fetch) => self.fetches.push(fetch),
+            Effect::Role(term, role) => self.has_role(term, role),
             Effect::Stopped => self.writer.push(WriterJob::Finish),
+        }
+    }
+
+    /// Name servers learn of it at once. A leader is announced when it takes messages, by [`Effect::Register`].
+    fn has_role(&mut self, term: Term, role: Role) {
+        if let Some(standing) = &self.standing {
+            standing.has_role(term, role);
+        }
+        self.registrar.has_role(term, role);
+        if matches!(role, Role::Follower(Some(_))) {
+            (self.milestone)(Milestone::Serving);
         }
     }
 

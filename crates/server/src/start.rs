@@ -17,10 +17,11 @@ use tokio::task::spawn_blocking;
 
 use crate::advertise;
 use crate::banner::Banner;
-use crate::broker::{Broker, Sockets};
+use crate::broker::{Broker, Sockets, random};
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, Role, Sources};
 use crate::explain;
+use crate::group::Replica;
 use crate::http;
 use crate::namesrv::SharedNamesrv;
 use crate::pages::Pages;
@@ -60,6 +61,9 @@ async fn serve(sources: &Sources, config: &Config) -> anyhow::Result<()> {
         None => None,
     };
     let namesrv_socket = claim(config, Role::Broker, "namesrvPort", config.namesrv_port)?;
+    let replica = Replica::of(config, random())?;
+    let replication =
+        replica.as_ref().map(|replica| reserved(replica.listen(), "dLegerPeers")).transpose()?;
     let pages_socket = config.serves_pages().then(|| {
         let host = config.metrics_host.unwrap_or(config.bind_address);
         reserved(SocketAddr::new(host, config.metrics_port), "metricsPromExporterPort")
@@ -86,8 +90,9 @@ async fn serve(sources: &Sources, config: &Config) -> anyhow::Result<()> {
         None => None,
         Some(socket) => {
             let (sources, config, namesrv) = (sources.clone(), config.clone(), namesrv.clone());
-            let sockets = Sockets { main: socket, fast: fast_socket };
-            let opening = spawn_blocking(move || Broker::open(sources, &config, sockets, namesrv, clock));
+            let sockets = Sockets { main: socket, fast: fast_socket, replication };
+            let opening =
+                spawn_blocking(move || Broker::open(sources, &config, sockets, replica, (namesrv, clock)));
             select! {
                 // Recovery only reads; nothing waits for its end.
                 () = stop.wait() => return Ok(()),
@@ -120,6 +125,7 @@ async fn serve(sources: &Sources, config: &Config) -> anyhow::Result<()> {
         () = stop.wait() => {}
         serving = running.serving() => {
             serving?;
+            banner.role(running.role());
             banner.print();
             if let Some(addr) = advertised {
                 tokio::spawn(advertise::check(addr));
@@ -207,7 +213,7 @@ pub(crate) fn listen<H: Handler>(
     Ok(Server::start(listening(socket, key)?, limits, handler))
 }
 
-fn listening(socket: TcpSocket, key: &str) -> anyhow::Result<TcpListener> {
+pub(crate) fn listening(socket: TcpSocket, key: &str) -> anyhow::Result<TcpListener> {
     let addr = socket.local_addr()?;
     // Two sockets with SO_REUSEADDR may both be bound; only one can listen.
     socket.listen(BACKLOG).map_err(|error| explain::port(&error, addr, key))

@@ -122,7 +122,7 @@ mod tests {
             ("listenPort=1", "listenPort cannot be changed at run time; write it to the configuration file"),
             ("brokerPermission=5", "brokerPermission takes 6"),
             ("brokerPermision=4", "brokerPermision is no setting; did you mean brokerPermission?"),
-            ("haListenPort=1", "haListenPort has no effect: there is one copy"),
+            ("haListenPort=1", "haListenPort has no effect: it is of masters with slaves"),
             ("aclEnable=true", "aclEnable must be false"),
             ("maxMessageSize=8MiB", "maxMessageSize can be 7340032 (7MiB) at most"),
         ] {

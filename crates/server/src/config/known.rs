@@ -47,19 +47,19 @@ pub(super) fn canonical(key: &str) -> &str {
     }
 }
 
-pub(super) const NO_REPLICAS: &str = "replication is not there yet, there would be one copy only";
+pub(super) const NO_SLAVES: &str = "masters with slaves and the controller mode are not there; replicas are a group of 3 or 5 \
+                                    (enableDLegerCommitLog=true, docs/replication.md)";
 pub(super) const ONE_DIRECTORY: &str = "all data lies in the one directory of storePathRootDir (or --data DIR), not in \
                                         the one named here; to have it on another disk, name a directory there";
 const NO_AUTH: &str = "users and permissions are not there yet, everybody could do everything";
 
 /// Whoever asks for protection is not served without it.
 pub(super) const FIXED: &[Fixed] = &[
-    Fixed { key: "enableDLegerCommitLog", value: "false", reason: NO_REPLICAS },
-    Fixed { key: "enableControllerMode", value: "false", reason: NO_REPLICAS },
-    Fixed { key: "totalReplicas", value: "1", reason: NO_REPLICAS },
-    Fixed { key: "inSyncReplicas", value: "1", reason: NO_REPLICAS },
-    Fixed { key: "minInSyncReplicas", value: "1", reason: NO_REPLICAS },
-    Fixed { key: "allAckInSyncStateSet", value: "false", reason: NO_REPLICAS },
+    Fixed { key: "enableControllerMode", value: "false", reason: NO_SLAVES },
+    Fixed { key: "totalReplicas", value: "1", reason: NO_SLAVES },
+    Fixed { key: "inSyncReplicas", value: "1", reason: NO_SLAVES },
+    Fixed { key: "minInSyncReplicas", value: "1", reason: NO_SLAVES },
+    Fixed { key: "allAckInSyncStateSet", value: "false", reason: NO_SLAVES },
     Fixed { key: "aclEnable", value: "false", reason: NO_AUTH },
     Fixed { key: "authenticationEnabled", value: "false", reason: NO_AUTH },
     Fixed { key: "authorizationEnabled", value: "false", reason: NO_AUTH },
@@ -184,19 +184,20 @@ pub(super) const GROUPS: &[Group] = &[
         keys: "msgTraceTopicName storeReplyMessageEnable traceOn traceTopicEnable",
     },
     Group {
-        reason: "there is one copy of the data: replication is not there yet",
+        reason: "it is of masters with slaves or of the controller mode; replicas here are a group (enableDLegerCommitLog)",
         keys: "asyncLearner brokerElectionPriority brokerHeartbeatInterval brokerIP2 \
                brokerNotActiveTimeoutMillis checkSyncStateSetPeriod compatibleWithOldNameSrv controllerAddr \
-               controllerHeartBeatTimeoutMills dLegerGroup dLegerPeers dLegerSelfId duplicationEnable \
+               controllerHeartBeatTimeoutMills duplicationEnable \
                enableAutoInSyncReplicas enableBatchPush enableRemoteEscape enableSlaveActingMaster \
                fetchControllerAddrByDnsLookup forwardTimeout haFlowControlEnable haHousekeepingInterval \
                haListenPort haMasterAddress haMaxGapNotInSync haMaxTimeSlaveNotCatchup haSendHeartbeatInterval \
                haTransferBatchSize inBrokerContainer isolateLogEnable lockInStrictMode maxHaTransferByteInSecond \
-               maxSlaveResendLength offsetCheckInSlave preferredLeaderId realTimeNotifyConsumerChange \
+               maxSlaveResendLength offsetCheckInSlave realTimeNotifyConsumerChange \
                sendHeartbeatTimeoutMillis skipPreOnline slaveReadEnable slaveTimeout storePathBrokerIdentity \
                storePathEpochFile syncBrokerMemberGroupPeriod syncBrokerMetadataPeriod syncControllerMetadataPeriod \
                syncFromLastFile syncMasterFlushOffsetWhenStartup",
     },
+    Group { reason: "who leads a group is left to the election", keys: "preferredLeaderId" },
     Group {
         reason: "there are no thread pools and queues of requests: one step handles all that has come, bounded by bytes",
         keys: "ackMessageThreadPoolNums ackThreadPoolQueueCapacity adminBrokerThreadPoolNums \

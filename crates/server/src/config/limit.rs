@@ -16,8 +16,6 @@ pub(super) enum Limit {
         to: u64,
         /// It is a multiple of this.
         multiple_of: u64,
-        /// Why no other; empty if that needs no words.
-        because: &'static str,
     },
     /// A name, which a topic may have too.
     Name,
@@ -28,15 +26,10 @@ pub(super) enum Limit {
 const AT_LEAST: &str = "at least";
 
 impl Limit {
-    const ANY: Self = Self::Number { from: 0, to: u64::MAX, multiple_of: 1, because: "" };
+    const ANY: Self = Self::Number { from: 0, to: u64::MAX, multiple_of: 1 };
 
     pub(super) fn multiples(range: RangeInclusive<u64>, multiple_of: u64) -> Self {
-        Self::Number { from: *range.start(), to: *range.end(), multiple_of, because: "" }
-    }
-
-    /// One number, and why no other.
-    pub(super) fn only(number: u64, because: &'static str) -> Self {
-        Self::Number { from: number, to: number, multiple_of: 1, because }
+        Self::Number { from: *range.start(), to: *range.end(), multiple_of }
     }
 
     /// Refuses what is beyond it.
@@ -49,11 +42,10 @@ impl Limit {
             Self::Name | Self::NameOrEmpty => {
                 topic::check_topic(&value.text()).err().map(|error| format!("is refused: {error}"))
             }
-            Self::Number { from, to, multiple_of, because } => {
+            Self::Number { from, to, multiple_of } => {
                 let holds = |number: u64| (from..=to).contains(&number) && number.is_multiple_of(multiple_of);
-                let reason = if because.is_empty() { String::new() } else { format!(": {because}") };
                 let is_taken = value.number().is_none_or(holds);
-                (!is_taken).then(|| format!("must be {}{reason}", self.numbers::<V>()))
+                (!is_taken).then(|| format!("must be {}", self.numbers::<V>()))
             }
         };
         refused.map_or(Ok(value), Err)
@@ -68,7 +60,6 @@ impl Limit {
             Some(Self::NameOrEmpty) => format!("{}; or nothing", Self::takes::<V>(Some(Self::Name))),
             Some(limit) => match limit.numbers::<V>() {
                 numbers if numbers.is_empty() => kind,
-                numbers if matches!(limit, Self::Number { from, to, .. } if from == to) => numbers,
                 numbers if numbers.starts_with(AT_LEAST) => format!("{kind}, {numbers}"),
                 numbers => format!("{kind} from {numbers}"),
             },
@@ -77,12 +68,11 @@ impl Limit {
 
     /// The numbers that a setting of type `V` takes; empty if it is all that can be written.
     fn numbers<V: Value>(self) -> String {
-        let Self::Number { from, to, multiple_of, .. } = self else { return String::new() };
+        let Self::Number { from, to, multiple_of } = self else { return String::new() };
         let to = to.min(V::MAX.unwrap_or(u64::MAX));
         let range = match (from, to) {
             (0, u64::MAX) => String::new(),
             (_, u64::MAX) => format!("{AT_LEAST} {}", V::show(from)),
-            _ if from == to => V::show(from),
             _ => format!("{} to {}", V::show(from), V::show(to)),
         };
         if multiple_of > 1 { format!("{range}, a multiple of {}", V::show(multiple_of)) } else { range }
@@ -127,7 +117,6 @@ mod tests {
             format!("{}, at least 1MiB", Bytes::KIND)
         );
         assert_eq!((Limit::takes::<Bytes>(None), Limit::takes::<bool>(None)), (Bytes::kind(), bool::kind()));
-        assert_eq!(Limit::only(0, "so").check(7_u32), Err("must be 0: so".to_owned()));
     }
 
     #[test]

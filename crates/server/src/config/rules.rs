@@ -13,13 +13,14 @@ pub(super) struct Rule {
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
-        text: "listenPort, namesrvPort and metricsPromExporterPort must differ, as far as role and metricsExporterType ask \
-               for them",
+        text: "listenPort, namesrvPort, metricsPromExporterPort and this replica's port in dLegerPeers must differ, as far as \
+               role, metricsExporterType and enableDLegerCommitLog ask for them",
         holds: |config| {
             let used = [
                 (config.listen_port, config.role != Role::Namesrv),
                 (config.namesrv_port, config.role != Role::Broker),
                 (config.metrics_port, config.serves_pages()),
+                (config.replication_port().unwrap_or_default(), config.is_replica()),
             ];
             let ports: Vec<_> = used.iter().filter(|(port, used)| *used && *port != 0).collect();
             ports.iter().enumerate().all(|(i, port)| !ports[..i].contains(port))
@@ -38,6 +39,37 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         text: "brokerIP1 must be an address that clients can reach, not 0.0.0.0",
         holds: |config| !matches!(&config.broker_ip, Some(Host::Ip(told)) if told.is_unspecified()),
+    },
+    Rule {
+        text: "brokerId must be 0 without enableDLegerCommitLog=true: there are no slaves to be",
+        holds: |config| config.broker_id == 0 || config.is_replica(),
+    },
+    Rule {
+        text: "enableDLegerCommitLog=true needs dLegerPeers, all replicas of the group (n0-HOST:PORT;n1-HOST:PORT;n2-HOST:PORT), \
+               and dLegerSelfId, which of them this is (n0)",
+        holds: |config| !config.is_replica() || (!config.replicas.0.is_empty() && config.self_id.0.is_some()),
+    },
+    Rule {
+        text: "dLegerSelfId must be one of the ids in dLegerPeers; the list is the same on all replicas, the id is not",
+        holds: |config| {
+            let (ids, own) = (&config.replicas.0, config.self_id.0);
+            !config.is_replica() || ids.is_empty() || own.is_none_or(|id| ids.contains_key(&id))
+        },
+    },
+    Rule {
+        text: "enableDLegerCommitLog=true needs brokerName or dLegerGroup, the same on all replicas: the host's name is not",
+        holds: |config| !config.is_replica() || !config.broker_name.is_empty() || !config.group.is_empty(),
+    },
+    Rule {
+        text: "dLegerPeers beyond this machine need replicationSecretFile, a file with the same secret on all replicas (head -c 32 \
+               /dev/urandom | base64 > FILE), or replicationUnprotected=true if nobody else reaches these ports: who does \
+               could write anything into the log",
+        holds: |config| {
+            !config.is_replica()
+                || config.replicas.are_local()
+                || config.replication_secret.is_some()
+                || config.replication_unprotected
+        },
     },
     Rule {
         text: "retentionBytes must be 0 or at least twice mappedFileSizeCommitLog: only whole files are removed",
@@ -63,6 +95,16 @@ impl Config {
     /// Whether there is a port for probes and metrics: it tells of a broker.
     pub(crate) fn serves_pages(&self) -> bool {
         self.role != Role::Namesrv && self.metrics_exporter == MetricsExporter::Prom
+    }
+
+    /// Whether this is a replica of several: a broker, and told to be one.
+    pub(crate) fn is_replica(&self) -> bool {
+        self.replicated && self.role != Role::Namesrv
+    }
+
+    /// The port that the other replicas reach this one at.
+    pub(crate) fn replication_port(&self) -> Option<u16> {
+        self.replicas.port(self.self_id.0?)
     }
 
     /// The fast port, if there is to be one.

@@ -10,8 +10,8 @@ use steadfast_store::log::SEGMENT_SIZE_MIN;
 use steadfast_types::limits;
 
 use super::host::Host;
-use super::known::NO_REPLICAS;
 use super::limit::Limit;
+use super::replicas::{Replicas, SelfId};
 use super::value::{
     BrokerRole, Bytes, DayHours, FlushDiskType, Hours, MetricsExporter, Millis, NameServers, Percent,
     Permission, Role, Seconds, Value,
@@ -97,9 +97,9 @@ settings! {
         "brokerClusterName" => cluster: String [Limit::Name] = "DefaultCluster".to_owned();
         /// Name of the broker, shared by its replicas. Empty: the host's name.
         "brokerName" => broker_name: String [Limit::NameOrEmpty] = String::new();
-        /// Which replica this is; 0 takes writes.
-        "brokerId" => broker_id: u32 [Limit::only(0, NO_REPLICAS)] = 0;
-        /// SYNC_MASTER and SLAVE are refused: there are no replicas to wait for or to be.
+        /// Id under which clients are told of it. Without effect on a replica: the leader is 0, replica nK is K + 1 otherwise.
+        "brokerId" => broker_id: u32 = 0;
+        /// SYNC_MASTER and SLAVE are refused: there are no slaves, and a group of replicas elects its leader.
         "brokerRole" => broker_role: BrokerRole = BrokerRole;
         /// Region that messages carry.
         "regionId" => region: String = "DefaultRegion".to_owned();
@@ -124,6 +124,23 @@ settings! {
         "scrubBytesPerSecond" => scrub_rate: Bytes = Bytes(8 << 20);
         /// Seconds between two rounds over all of them, at least.
         "scrubPeriod" => scrub_period: Seconds = Seconds(86_400);
+    }
+    "Replication" {
+        /// Whether this server is one replica of a group of 3 or 5, which acknowledges what more than half of them have
+        /// (docs/replication.md). RocketMQ's keys of DLedger are read as they are.
+        "enableDLegerCommitLog" => replicated: bool = false;
+        /// Name of the group, the same on all replicas. Empty: brokerName.
+        "dLegerGroup" => group: String [Limit::NameOrEmpty] = String::new();
+        /// All replicas of the group, the same list on each: id, host and port for replication. This one listens on its own port.
+        "dLegerPeers" => replicas: Replicas = Replicas::default();
+        /// Which of them this is.
+        "dLegerSelfId" => self_id: SelfId = SelfId::default();
+        /// File with the secret that all replicas of the group have and nobody else, at least 16 bytes; replicas prove to each
+        /// other that they know it. To make one: head -c 32 /dev/urandom | base64 > FILE.
+        "replicationSecretFile" => replication_secret: Option<PathBuf> = None;
+        /// Whether replicas on other machines may be without a secret, so that whoever reaches the port can write anything
+        /// into the log.
+        "replicationUnprotected" => replication_unprotected: bool = false;
     }
     "Retention" {
         /// Hours after which messages may be removed. RocketMQ's broker.conf says 48.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use steadfast_broker::DelayLevels;
 
-use super::known::NO_REPLICAS;
+use super::known::NO_SLAVES;
 use super::limit::Limit;
 
 /// A type that a setting can have.
@@ -180,6 +180,18 @@ impl Value for PathBuf {
     }
 }
 
+impl Value for Option<PathBuf> {
+    const KIND: &'static str = "a path or nothing";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(Some(text).filter(|text| !text.is_empty()).map(PathBuf::from))
+    }
+
+    fn text(&self) -> String {
+        self.as_ref().map(Value::text).unwrap_or_default()
+    }
+}
+
 impl Value for Option<u16> {
     const KIND: &'static str = "a number from 0 to 65535 or nothing";
 
@@ -274,8 +286,8 @@ impl Value for DayHours {
     }
 }
 
-/// What a broker is to its replicas. There are none, so that there is one role: the others promise a second copy, or are
-/// one.
+/// What a broker is to its slaves, of which there are none: the other roles promise one, or are one. In a group of
+/// replicas who leads is not set but elected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BrokerRole;
 
@@ -286,7 +298,7 @@ impl Value for BrokerRole {
         if text.eq_ignore_ascii_case(Self::KIND) {
             return Ok(BrokerRole);
         }
-        Err(format!("must be {}: {NO_REPLICAS}", Self::KIND))
+        Err(format!("must be {}: {NO_SLAVES}", Self::KIND))
     }
 
     fn text(&self) -> String {

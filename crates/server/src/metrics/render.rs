@@ -4,13 +4,16 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use steadfast_broker::Membership;
 use steadfast_broker::measures::{ClientKind, Lag, Measures, PositionJumps};
+use steadfast_consensus::Role;
 use steadfast_types::topic::{self, DLQ_PREFIX, RETRY_PREFIX};
 use steadfast_wire::code::{request, response};
 
 use super::exposition::Kind::{Counter, Gauge};
-use super::exposition::{Label, Page};
+use super::exposition::{Kind, Label, Page};
 use super::{Telemetry, UNKNOWN};
+use crate::peers::Link;
 
 const MILLIS: Duration = Duration::from_millis(1);
 const SECONDS: Duration = Duration::from_secs(1);
@@ -26,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) disk_free: Option<u64>,
     /// Name servers that know the broker.
     pub(crate) registered: usize,
+    /// Its role and its links to the others, in a group of several.
+    pub(crate) replica: Option<(Role, Vec<Link>)>,
 }
 
 /// The whole page.
@@ -300,7 +305,7 @@ fn own(page: &mut Page, node: &Node, measures: &Measures, telemetry: &Telemetry)
         ),
         (
             "steadfast_raft_term",
-            "Term of the Raft group; it grows with every start.",
+            "Term of the Raft group; it grows with every start of a group of one, and with every election.",
             as_f64(measures.term.get()),
         ),
         ("steadfast_leading", "Whether the broker takes messages.", flag(measures.leading)),
@@ -335,6 +340,42 @@ fn own(page: &mut Page, node: &Node, measures: &Measures, telemetry: &Telemetry)
     }
     if let Some(free) = node.disk_free {
         page.single("steadfast_disk_free_bytes", Gauge, "Free bytes of the disk.", free);
+    }
+    if let Some((role, links)) = &node.replica {
+        replica(page, *role, links);
+    }
+}
+
+fn replica(page: &mut Page, role: Role, links: &[Link]) {
+    let mut family =
+        page.family("steadfast_replica_role", Gauge, "1 for the role of this replica in its group.");
+    for (name, has) in [
+        ("leader", role == Role::Leader),
+        ("follower", matches!(role, Role::Follower(Some(_)))),
+        ("without_leader", matches!(role, Role::Follower(None) | Role::Candidate)),
+    ] {
+        family.sample(&[("role", name)], flag(has));
+    }
+    type Figure = fn(&Link) -> f64;
+    let families: [(&'static str, Kind, &str, Figure); 3] = [
+        ("steadfast_replica_connected", Gauge, "Whether this replica is connected to another one.", |link| {
+            flag(link.connected)
+        }),
+        ("steadfast_replica_queued_bytes", Gauge, "Bytes that wait to be sent to it.", |link| {
+            link.queued as f64
+        }),
+        (
+            "steadfast_replica_dropped_messages_total",
+            Counter,
+            "Messages that were not sent to it, since it was not connected or too many waited; Raft says them again.",
+            |link| as_f64(link.dropped),
+        ),
+    ];
+    for (name, kind, help, figure) in families {
+        let mut family = page.family(name, kind, help);
+        for link in links {
+            family.sample(&[("peer", &*Membership::name(link.peer))], figure(link));
+        }
     }
 }
 

@@ -65,8 +65,8 @@ impl fmt::Display for Cause {
             }
             Cause::Version => "the versions of the replication protocol differ; update the older server",
             Cause::Group => {
-                "the groups differ; brokerClusterName and dLegerGroup must be the same on all replicas, and dLegerPeers \
-                 must name no replica of another group"
+                "the groups differ; brokerClusterName, dLegerGroup (or brokerName) and dLegerPeers must be the same on all \
+                 replicas"
             }
             Cause::WrongReplica => {
                 "another replica has this address; compare dLegerPeers of the one that dials with dLegerSelfId of the one \

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::link::{Link, Session};
 use super::message;
-use super::{Journal, Phase};
+use super::{Journal, Phase, is_elsewhere};
 
 /// How long the server holds a pull.
 const HOLD: i64 = 50;
@@ -108,11 +108,18 @@ impl Consumer {
                     self.journal.ledger().position_read(begun, &self.position, read);
                     return Some(offset);
                 }
+                _ if is_elsewhere(&answer) => return self.look_elsewhere().await,
                 // Nothing was sent yet.
                 response::TOPIC_NOT_EXIST => tokio::time::sleep(PAUSE).await,
                 code => panic!("the position of {}: {code} {}", self.position, answer.remark()),
             }
         }
+    }
+
+    /// Somebody else leads, or will: as if the connection were lost.
+    async fn look_elsewhere<T>(&self) -> Option<T> {
+        tokio::time::sleep(PAUSE).await;
+        None
     }
 
     /// Takes what is there; returns where to go on, or None at the end of the queue.
@@ -135,6 +142,7 @@ impl Consumer {
         match answer.code {
             response::SUCCESS => {}
             response::PULL_NOT_FOUND => return Some(None),
+            _ if is_elsewhere(&answer) => return self.look_elsewhere().await,
             code => panic!("pull of {} at {next}: {code} {}", self.position, answer.remark()),
         }
         let found = message::found(answer.body());

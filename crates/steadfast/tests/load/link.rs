@@ -1,4 +1,4 @@
-//! A connection that is made again whenever it is lost, to wherever the server is then.
+//! A connection that is made again whenever it is lost, or the server is elsewhere, to wherever the server is then.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use steadfast_wire::frame::Serialize;
 use steadfast_wire::header::{ExtFields, Header};
 use tokio::sync::{Mutex, watch};
 
-use super::PATIENCE;
+use super::{PATIENCE, is_elsewhere};
 
 /// Pause before a connection that was refused is tried again.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -21,7 +21,8 @@ pub(crate) struct Link {
 
 #[derive(Default)]
 struct State {
-    client: Option<Client>,
+    /// Where it leads to.
+    client: Option<(SocketAddr, Client)>,
     /// Connections made so far.
     number: u64,
 }
@@ -42,16 +43,19 @@ impl Link {
     pub(crate) async fn session(&self) -> Session<'_> {
         let mut state = self.state.lock().await;
         let client = loop {
-            if let Some(client) = &state.client {
+            let there = *self.server.borrow();
+            if let Some((_, client)) =
+                state.client.as_ref().filter(|(at, _)| there.is_none_or(|there| there == *at))
+            {
                 break client.clone();
             }
             let addr = *self.server.clone().wait_for(Option::is_some).await.expect("the run goes on");
+            let addr = addr.expect("waited for");
             // Both encodings of headers have their turn.
             let form = if state.number.is_multiple_of(2) { Serialize::RocketMq } else { Serialize::Json };
-            let addr = addr.expect("waited for").to_string();
-            match Client::connect(&addr, form, PATIENCE).await {
+            match Client::connect(&addr.to_string(), form, PATIENCE).await {
                 Ok(client) => {
-                    state.client = Some(client);
+                    state.client = Some((addr, client));
                     state.number += 1;
                 }
                 Err(_) => tokio::time::sleep(PAUSE).await,
@@ -60,11 +64,13 @@ impl Link {
         Session { link: self, client, number: state.number }
     }
 
-    /// Asks until there is an answer; only for questions that change nothing.
+    /// Asks until there is an answer of who knows it; only for questions that change nothing.
     pub(crate) async fn ask(&self, code: i32, ext: ExtFields<'static>) -> Response {
         loop {
-            if let Some(answer) = self.session().await.ask(code, ext.clone(), &[]).await {
-                return answer;
+            match self.session().await.ask(code, ext.clone(), &[]).await {
+                Some(answer) if is_elsewhere(&answer) => tokio::time::sleep(PAUSE).await,
+                Some(answer) => return answer,
+                None => {}
             }
         }
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use steadfast_audit::{FinalState, Ledger, Name, Verdict};
 use steadfast_net::client::Response;
 use steadfast_sim::rng::Rng;
-use steadfast_wire::code::request;
+use steadfast_wire::code::{request, response};
 use steadfast_wire::header::ExtFields;
 use steadfast_wire::headers::UpdateConsumerOffset;
 use tokio::runtime::{self, Runtime};
@@ -100,6 +100,11 @@ impl Clients {
         self.server.send_replace(server);
     }
 
+    /// The same, for whoever goes on telling them.
+    pub(crate) fn server(&self) -> watch::Sender<Option<SocketAddr>> {
+        self.server.clone()
+    }
+
     fn link(&self) -> Link {
         Link::new(self.server.subscribe())
     }
@@ -171,6 +176,11 @@ impl Clients {
         });
         self.journal.ledger().check(&state)
     }
+}
+
+/// Whether an answer says that another replica of the group is to be asked, or this one later: it did nothing.
+fn is_elsewhere(answer: &Response) -> bool {
+    answer.code == response::SERVICE_NOT_AVAILABLE && answer.remark().starts_with("replica ")
 }
 
 async fn join(clients: &mut JoinSet<()>) {

@@ -13,34 +13,22 @@ fn update(client: &mut Client, properties: &str) -> Answer {
     client.ask(request::UPDATE_BROKER_CONFIG, ExtFields::default(), properties.as_bytes())
 }
 
-/// What GET_BROKER_CONFIG says of a key.
-fn shown(client: &mut Client, key: &str) -> String {
-    let answer = client.ask(request::GET_BROKER_CONFIG, ExtFields::default(), &[]);
-    assert_eq!(answer.code(), 0);
-    assert!(answer.header.ext.get("version").is_some());
-    let text = String::from_utf8(answer.body.to_vec()).expect("UTF-8");
-    let mut values = text.lines().filter_map(|line| line.split_once('=')).filter(|(k, _)| *k == key);
-    let value = values.next().unwrap_or_else(|| panic!("no {key} in:\n{text}")).1.to_owned();
-    assert!(values.next().is_none(), "{key} is there twice");
-    value
-}
-
 #[test]
 fn a_change_applies_at_once_and_outlives_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &[]);
     let mut client = Client::connect(server.broker());
     assert_eq!(client.send("t", &[0; 2000]).code(), 0);
-    assert_eq!(shown(&mut client, "brokerPermission"), "6");
-    assert_eq!(shown(&mut client, "listenPort"), server.broker().port().to_string());
-    assert_eq!(shown(&mut client, "maxMessageSize"), "4194304");
+    assert_eq!(client.setting("brokerPermission"), "6");
+    assert_eq!(client.setting("listenPort"), server.broker().port().to_string());
+    assert_eq!(client.setting("maxMessageSize"), "4194304");
 
     let answer = update(&mut client, "brokerPermission=4\nmaxMessageSize=1KiB\n");
     assert_eq!(answer.code(), 0, "{answer:?}");
     let refused = client.send("t", b"x");
     assert_eq!(refused.code(), response::NO_PERMISSION, "{refused:?}");
     assert_eq!(client.pull("t", 0).code(), 0, "what is there can be read");
-    assert_eq!(shown(&mut client, "brokerPermission"), "4");
+    assert_eq!(client.setting("brokerPermission"), "4");
     let mut namesrv = Client::connect(server.namesrv());
     let perms = |namesrv: &mut Client| namesrv.route("t").unwrap().queue_datas[0].perm;
     assert_eq!(perms(&mut namesrv), 4, "producers learn of it");
@@ -84,7 +72,7 @@ fn all_or_none_is_changed_and_every_refusal_says_why() {
         client.ask(request::UPDATE_BROKER_CONFIG, ExtFields::default(), b"\xff=1").code(),
         response::INVALID_PARAMETER
     );
-    assert_eq!(shown(&mut client, "brokerPermission"), "6");
+    assert_eq!(client.setting("brokerPermission"), "6");
     assert!(!dir.path().join("settings.overrides").exists(), "nothing was kept");
     // A tool may send what it has read.
     let unchanged = "listenPort=0\nbrokerName=broker-a\nbrokerPermission=6\n";

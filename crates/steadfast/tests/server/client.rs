@@ -105,6 +105,18 @@ impl Client {
         answer
     }
 
+    /// What GET_BROKER_CONFIG says of a key.
+    pub(crate) fn setting(&mut self, key: &str) -> String {
+        let answer = self.ask(request::GET_BROKER_CONFIG, ExtFields::default(), &[]);
+        assert_eq!(answer.code(), response::SUCCESS);
+        assert!(answer.header.ext.get("version").is_some());
+        let text = String::from_utf8(answer.body.to_vec()).expect("UTF-8");
+        let mut values = text.lines().filter_map(|line| line.split_once('=')).filter(|(k, _)| *k == key);
+        let value = values.next().unwrap_or_else(|| panic!("no {key} in:\n{text}")).1.to_owned();
+        assert!(values.next().is_none(), "{key} is there twice");
+        value
+    }
+
     /// Posts a send of a message.
     pub(crate) fn post_send(&mut self, topic: &'static str, body: &[u8]) -> i32 {
         self.post_send_with(topic, body, "")

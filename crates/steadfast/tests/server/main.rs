@@ -2,6 +2,7 @@
 
 #[allow(dead_code, reason = "shared with other tests, each of which uses a part")]
 mod client;
+#[allow(dead_code, reason = "shared with other tests, each of which uses a part")]
 mod process;
 
 mod changes;

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -143,7 +144,15 @@ impl Server {
             stderr,
             _dir: dir,
         };
+        let (serves, waiting) = channel::<()>();
+        let pid = server.pid();
+        std::thread::spawn(move || {
+            if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                signal(pid, Signal::KILL);
+            }
+        });
         server.read_banner();
+        drop(serves);
         server.started_in = begun.elapsed();
         server
     }
@@ -207,15 +216,20 @@ impl Server {
         self.child.try_wait().expect("a status").is_none()
     }
 
-    fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.pid() as i32).expect("a pid");
-        kill_process(pid, signal).expect("a signal");
-    }
-
     /// SIGTERM; returns the status and how long it took.
     pub(crate) fn stop(mut self) -> (ExitStatus, Duration) {
+        self.terminate()
+    }
+
+    /// SIGTERM; returns the status and what it logged.
+    pub(crate) fn stop_and_log(mut self) -> (ExitStatus, String) {
+        let (status, _) = self.terminate();
+        (status, self.log())
+    }
+
+    fn terminate(&mut self) -> (ExitStatus, Duration) {
         let begun = Instant::now();
-        self.signal(Signal::TERM);
+        signal(self.pid(), Signal::TERM);
         let status = self.child.wait().expect("a status");
         (status, begun.elapsed())
     }
@@ -233,6 +247,11 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid as i32).expect("a pid");
+    kill_process(pid, signal).expect("a signal");
 }
 
 /// GET over a connection of its own: status line and body.

@@ -145,10 +145,10 @@ fn wrong_values_name_file_and_line() {
     for (text, part) in [
         ("\nlistenPort=ten", "broker.conf, line 2: listenPort takes a number from 0 to 65535, not \"ten\""),
         ("brokerPermission=7", "brokerPermission takes 6 (read and write)"),
-        ("brokerRole=SLAVE", "line 1: brokerRole must be ASYNC_MASTER: replication is not there yet"),
-        ("brokerRole=SYNC_MASTER", "line 1: brokerRole must be ASYNC_MASTER: replication is not there yet"),
-        ("allAckInSyncStateSet=true", "must be false: replication is not there yet"),
-        ("enableDLegerCommitLog=true", "must be false: replication is not there yet"),
+        ("brokerRole=SLAVE", "line 1: brokerRole must be ASYNC_MASTER: masters with slaves"),
+        ("brokerRole=SYNC_MASTER", "line 1: brokerRole must be ASYNC_MASTER: masters with slaves"),
+        ("allAckInSyncStateSet=true", "must be false: masters with slaves"),
+        ("enableDLegerCommitLog=true", "enableDLegerCommitLog=true needs dLegerPeers"),
         ("aclEnable=true", "must be false: users and permissions are not there yet"),
         ("maxMessageSize=0", "maxMessageSize must be at least 1"),
     ] {
