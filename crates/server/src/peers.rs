@@ -116,9 +116,17 @@ struct Peer {
     outbox: Outbox,
     /// It has just connected to this replica, so dialing it is worth a try.
     is_there: Notify,
-    /// The end of its connection to this replica: dropped to close it.
-    incoming: Mutex<Option<oneshot::Sender<()>>>,
+    incoming: Mutex<Option<Incoming>>,
     trouble: Mutex<Option<String>>,
+}
+
+/// The newest connection of another replica to this one.
+#[derive(Debug)]
+struct Incoming {
+    /// Its number in the order in which connections were accepted.
+    number: u64,
+    /// Dropped to end it.
+    end: oneshot::Sender<()>,
 }
 
 impl Peers {
@@ -177,13 +185,24 @@ impl Peer {
         }
     }
 
+    /// Takes note of a connection of it, unless there is a newer one. Whoever waits on what is returned is told when there
+    /// is.
+    fn came(&self, number: u64) -> oneshot::Receiver<()> {
+        let (end, ended) = oneshot::channel();
+        let mut incoming = lock(&self.incoming);
+        if incoming.as_ref().is_none_or(|known| known.number < number) {
+            *incoming = Some(Incoming { number, end });
+        }
+        ended
+    }
+
     fn link(&self, peer: ReplicaId) -> Link {
         let waiting = self.outbox.waiting();
         Link {
             peer,
             addr: self.addr.clone(),
             connected: waiting.connected,
-            heard: lock(&self.incoming).as_ref().is_some_and(|incoming| !incoming.is_closed()),
+            heard: lock(&self.incoming).as_ref().is_some_and(|incoming| !incoming.end.is_closed()),
             queued: waiting.bytes,
             dropped: waiting.dropped,
             trouble: lock(&self.trouble).clone(),

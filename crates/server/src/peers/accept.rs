@@ -14,7 +14,6 @@ use steadfast_net::{RareWarning, Room};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
-use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
@@ -44,7 +43,7 @@ where
     let mut connections = JoinSet::new();
     let mut strangers: VecDeque<Stranger> = VecDeque::new();
     let (warnings, mut failing) = (Warnings::default(), RareWarning::default());
-    loop {
+    for number in 0.. {
         let (stream, addr) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -69,6 +68,7 @@ where
         let visit = Visit {
             shared: Arc::clone(&shared),
             addr,
+            number,
             warnings: Arc::clone(&warnings),
             is_known: Arc::clone(&is_known),
         };
@@ -82,6 +82,7 @@ where
 struct Visit {
     shared: Arc<Shared>,
     addr: SocketAddr,
+    number: u64,
     warnings: Warnings,
     is_known: Arc<AtomicBool>,
 }
@@ -122,8 +123,7 @@ impl Visit {
         deliver: &impl Fn(Vec<Message>),
     ) -> Result<Infallible, Failed> {
         let peer = &self.shared.peers[&from];
-        let (incoming, replaced) = oneshot::channel();
-        *lock(&peer.incoming) = Some(incoming);
+        let replaced = peer.came(self.number);
         peer.is_there.notify_one();
         tracing::debug!(peer = %self.addr, "replication: {} is connected", Named(from));
         let (mut buf, mut room) = (BytesMut::new(), Room::default());

@@ -22,3 +22,21 @@ pub(super) fn prepare(stream: &TcpStream, stalled: Duration) -> io::Result<()> {
     let stalled = u32::try_from(stalled.as_millis()).unwrap_or(u32::MAX);
     Ok(sockopt::set_tcp_user_timeout(stream, stalled)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_system_is_told_what_a_link_needs() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        prepare(&stream, Duration::from_secs(7)).unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), PROBE);
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 7_000);
+    }
+}

@@ -9,8 +9,9 @@ use steadfast_consensus::{Append, Body, Message, ReplicaId};
 use steadfast_store::log::{Entry, Kind, PAYLOAD_MAX};
 use steadfast_types::{LogIndex, LogOffset, Position, Term};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot::error::TryRecvError;
 
-use crate::peers::{Bounds, Link, Peers, Place, Secret};
+use crate::peers::{Bounds, Link, Peer, Peers, Place, Secret};
 
 /// Longest time for anything that is waited for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -146,7 +147,7 @@ async fn messages_arrive_whole_and_in_order() {
     }
 }
 
-/// Nobody waits for more to send, for an acknowledgement of TCP, or for a pause to end.
+/// Nobody waits for more to send, or for a pause to end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lone_message_leaves_at_once() {
     let (addrs, mut listeners) = ports(2).await;
@@ -170,7 +171,20 @@ async fn a_lone_message_leaves_at_once() {
         .collect();
     times.sort_unstable();
     println!("1 KiB one way: half of them within {:?}, 99 % within {:?}", times[200], times[396]);
-    // With Nagle's algorithm and a delayed acknowledgement each would take 40 ms.
     assert!(times[200] < Duration::from_millis(20), "{:?}", times[200]);
     drop(to);
+}
+
+/// The tasks of two connections may come to their place in either order.
+#[test]
+fn the_newest_connection_counts_whichever_is_noticed_first() {
+    let peer = Peer::new("", 0);
+    let mut second = peer.came(2);
+    assert_eq!(peer.came(1).try_recv(), Err(TryRecvError::Closed));
+    assert_eq!(second.try_recv(), Err(TryRecvError::Empty));
+    let third = peer.came(3);
+    assert_eq!(second.try_recv(), Err(TryRecvError::Closed));
+    assert!(peer.link(2).heard);
+    drop(third);
+    assert!(!peer.link(2).heard);
 }

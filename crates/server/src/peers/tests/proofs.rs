@@ -147,6 +147,13 @@ fn what_a_replica_says_cannot_be_used_against_it() {
     // As the kind that comes next.
     let failed = impostor(|part| part[10] += 1);
     assert!(matches!(failed, Failed::Refuse { cause: Cause::WrongReplica, .. }), "{failed:?}");
+    // As the answer of another replica of the group.
+    let failed = impostor(|part| {
+        part[10] += 1;
+        part[24..40].rotate_left(8);
+        part[31] = 3;
+    });
+    assert!(matches!(failed, Failed::Refuse { cause: Cause::WrongReplica, .. }), "{failed:?}");
     // And with from and to the other way round.
     let failed = impostor(|part| {
         part[10] += 1;
