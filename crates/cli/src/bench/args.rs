@@ -37,6 +37,9 @@ Examples:
   What one message at a time costs at least on this machine, whatever the server:
     steadfast bench floor --dir /var/lib
 
+  How long nothing is acknowledged when a leader dies (kill it meanwhile; bench/failover does):
+    steadfast bench failover --namesrv '127.0.0.1:9876;127.0.0.1:9877' --seconds 60
+
   Medians and ratios of earlier results; --label SCENARIO/SYSTEM says what is compared with what:
     steadfast bench --json --label sync/ours >>results.json
     steadfast bench --compare results.json --want 'sync throughput >= 4'
@@ -52,7 +55,7 @@ pub struct BenchArgs {
     #[arg(value_enum, default_value = "send")]
     pub mode: Mode,
 
-    /// Name server that knows the brokers.
+    /// Name server that knows the brokers; `failover`: one or several, separated by `;`.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9876", conflicts_with = "broker")]
     pub namesrv: String,
     /// A broker to talk to directly, without a name server.
@@ -105,6 +108,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub dir: PathBuf,
 
+    /// `failover`: a pause between two acknowledgements is an outage from so many seconds on.
+    #[arg(long, value_name = "S", default_value = "0.2", value_parser = seconds)]
+    pub outage: Duration,
+
     /// `consume`: how often the whole backlog is read.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub passes: u32,
@@ -115,9 +122,9 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub pull_batch: u32,
 
-    /// Process id of the server on this machine: measure its CPU and its memory.
-    #[arg(long)]
-    pub pid: Option<u32>,
+    /// Process id of the server on this machine, or several of replicas: measure their CPU and memory, all together.
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub pid: Vec<u32>,
     /// How request headers are written.
     #[arg(long, value_enum, default_value = "json")]
     pub encoding: Encoding,
@@ -156,6 +163,9 @@ pub enum Mode {
     /// What one message at a time costs at least: a round trip on loopback with a synced write of --size and 512
     /// bytes in between, by bare threads.
     Floor,
+    /// One message after the other, with a new look at the route after each that failed: how long nothing was
+    /// acknowledged when a leader died or was lost.
+    Failover,
 }
 
 /// How request headers are written.

@@ -21,17 +21,24 @@ struct Metric {
     of: fn(&Report) -> Option<f64>,
 }
 
-const METRICS: [Metric; 9] = [
+const METRICS: [Metric; 11] = [
     Metric { name: "throughput", unit: "msg/s", of: |r| (r.throughput > 0.0).then_some(r.throughput) },
     Metric { name: "p50", unit: "us", of: |r| r.latency.as_ref().map(|latency| latency.p50_us) },
     Metric { name: "p99", unit: "us", of: |r| r.latency.as_ref().map(|latency| latency.p99_us) },
     Metric { name: "p99.9", unit: "us", of: |r| r.latency.as_ref().map(|latency| latency.p999_us) },
     Metric { name: "max", unit: "us", of: |r| r.latency.as_ref().map(|latency| latency.max_us) },
     Metric { name: "delay-p50", unit: "us", of: |r| r.delivery.as_ref().map(|d| d.delay.p50_us) },
+    Metric { name: "outage-p50", unit: "ms", of: |r| outages(r).map(|outages| outages.median) },
+    Metric { name: "outage-max", unit: "ms", of: |r| outages(r).map(|outages| outages.greatest) },
     Metric { name: "cpu", unit: "us/msg", of: |r| r.server.as_ref().map(|s| s.cpu_us_per_message) },
     Metric { name: "memory", unit: "MiB", of: |r| r.server.as_ref().map(|s| s.resident_mib) },
     Metric { name: "time", unit: "s", of: |r| (r.mode == "probe").then_some(r.seconds) },
 ];
+
+/// What the outages of a run were like; None if there were none.
+fn outages(report: &Report) -> Option<Spread> {
+    Spread::of(report.outages.iter().map(|outage| outage.millis).collect())
+}
 
 /// The results of one scenario by system; the systems in the order of their first results.
 struct Scenario {

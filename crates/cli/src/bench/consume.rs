@@ -35,7 +35,7 @@ async fn consume(args: &BenchArgs) -> anyhow::Result<()> {
     let how = How::to_the_end(args.connections, args.pull_batch);
     let progress = Rc::new(Progress::default());
     let mut checker = Checker { progress: Rc::clone(&progress), ..Checker::default() };
-    let mut meter = Meter::start(args.pid)?;
+    let mut meter = Meter::start(&args.pid)?;
     let start = Instant::now();
     for _ in 0..args.passes {
         checker.begin_pass(&ranges);

@@ -3,23 +3,24 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use steadfast_audit::Queue;
 use steadfast_net::client::Client;
 use steadfast_types::record::StoredMessage;
-use steadfast_types::{properties, topic};
+use steadfast_types::topic;
 use steadfast_wire::code::{request, response};
 use steadfast_wire::header::Header;
-use steadfast_wire::headers::{ConsumerSendMsgBack, SendMessage, SendMessageResponse};
+use steadfast_wire::headers::{ConsumerSendMsgBack, SendMessageResponse};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::args::{BenchArgs, Mode};
-use super::content::{self, Content, UNIQUE_KEY_LEN};
+use super::content::Content;
 use super::process::{Meter, Usage};
 use super::pull::{self, How, Visit};
 use super::report::{self, Delivery, Latency, Report};
+use super::single;
 use super::stats::Latencies;
 use super::target::{Range, Target, response_name};
 use super::template::GROUP;
@@ -110,7 +111,7 @@ impl Load {
         for _ in 0..args.connections {
             clients.push(self.target.connect(&self.target.brokers[0].addr).await?);
         }
-        let meter = Meter::start(args.pid)?;
+        let meter = Meter::start(&args.pid)?;
         let start = Instant::now();
         let mut waiting = JoinSet::new();
         let (mut latencies, mut places) = (Latencies::new(), HashMap::new());
@@ -149,30 +150,9 @@ impl Load {
 
     /// Sends message `id`; returns its log offset.
     async fn send(&self, client: &Client, id: u64) -> anyhow::Result<i64> {
-        let mut key = [0; UNIQUE_KEY_LEN];
-        self.content.write_unique_key(id, &mut key);
-        let mut text = String::new();
-        properties::push(&mut text, properties::UNIQ_KEY, str::from_utf8(&key)?);
-        properties::push(&mut text, properties::WAIT, "true");
-        if self.is_delayed {
-            properties::push(&mut text, properties::DELAY, &LEVEL.to_string());
-        }
         let queues = self.target.brokers[0].queues.len() as u64;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-        let fields = SendMessage {
-            producer_group: GROUP.into(),
-            topic: self.target.topic.as_str().into(),
-            default_topic: topic::AUTO_CREATE.into(),
-            queue_id: (id % queues) as i32,
-            born_timestamp: now.as_millis() as i64,
-            properties: Some(text.into()),
-            reconsume_times: Some(0),
-            ..SendMessage::default()
-        };
-        let mut header = Header::request(request::SEND_MESSAGE_V2, 0);
-        fields.encode_v2(&mut header.ext);
-        let mut body = vec![0; self.content.size];
-        content::fill_body(self.content.run, id, &mut body);
+        let place = (self.target.topic.as_str(), (id % queues) as u32);
+        let (header, body) = single::send(self.content, id, place, self.is_delayed.then_some(LEVEL))?;
         let answer = client.request(header, &body, self.target.timeout).await?;
         ensure!(answer.code == response::SUCCESS, "{} {}", response_name(answer.code), answer.remark());
         let header = answer.header()?;

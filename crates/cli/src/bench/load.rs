@@ -152,7 +152,7 @@ fn thread_main(share: Vec<Opened>, templates: Vec<Vec<Template>>, run: Arc<Run>)
 fn watch(args: &BenchArgs, run: &Run, all_done: &Receiver<()>) -> anyhow::Result<Usage> {
     let mut line = ProgressLine::new();
     wait(Some(run.measure_from), all_done, || line.print("warm-up", &run.progress, None));
-    let mut meter = Meter::start(args.pid)?;
+    let mut meter = Meter::start(&args.pid)?;
     wait(run.until, all_done, || line.print("measured", &run.progress, Some(&mut meter)));
     meter.stop()
 }

@@ -11,6 +11,7 @@ mod args;
 mod compare;
 mod consume;
 mod content;
+mod failover;
 mod floor;
 mod follow;
 mod lane;
@@ -22,6 +23,7 @@ mod process;
 mod pull;
 mod report;
 mod send;
+mod single;
 mod slots;
 mod stats;
 mod target;
@@ -45,6 +47,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         Mode::Probe => probe::run(&args),
         Mode::Delay | Mode::Retry => later::run(&args),
         Mode::Floor => floor::run(&args),
+        Mode::Failover => failover::run(&args),
     }
 }
 

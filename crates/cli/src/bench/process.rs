@@ -44,6 +44,17 @@ pub(super) fn memory(pid: u32) -> anyhow::Result<Memory> {
     Ok(memory)
 }
 
+fn cpu_time_of_all(pids: &[u32]) -> anyhow::Result<Duration> {
+    pids.iter().map(|pid| cpu_time(*pid)).sum()
+}
+
+fn memory_of_all(pids: &[u32]) -> anyhow::Result<Memory> {
+    pids.iter().try_fold(Memory::default(), |sum, pid| {
+        let Memory { resident, anonymous } = memory(*pid)?;
+        Ok(Memory { resident: sum.resident + resident, anonymous: sum.anonymous + anonymous })
+    })
+}
+
 /// A field of /proc/PID/status, in bytes; 0 if it is not there, as for a process that has ended.
 fn field(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -51,10 +62,10 @@ fn field(status: &str, name: &str) -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// CPU time and memory of the server and of this process during the measured time.
-#[derive(Debug, Clone, Copy)]
+/// CPU time and memory of the server, which may be several processes, and of this process during the measured time.
+#[derive(Debug, Clone)]
 pub(super) struct Meter {
-    pid: Option<u32>,
+    pids: Vec<u32>,
     server_start: Duration,
     own_start: Duration,
     peak: Memory,
@@ -71,15 +82,18 @@ pub(super) struct Usage {
 
 impl Meter {
     /// Starts now.
-    pub(super) fn start(pid: Option<u32>) -> anyhow::Result<Self> {
-        let server_start = pid.map(cpu_time).transpose()?.unwrap_or_default();
-        let peak = pid.map(memory).transpose()?.unwrap_or_default();
-        Ok(Self { pid, server_start, own_start: cpu_time(std::process::id())?, peak })
+    pub(super) fn start(pids: &[u32]) -> anyhow::Result<Self> {
+        let peak = memory_of_all(pids)?;
+        let (server_start, own_start) = (cpu_time_of_all(pids)?, cpu_time(std::process::id())?);
+        Ok(Self { pids: pids.to_vec(), server_start, own_start, peak })
     }
 
     /// Looks at the memory; returns what is in use now.
     pub(super) fn sample(&mut self) -> Option<Memory> {
-        let now = memory(self.pid?).ok()?;
+        if self.pids.is_empty() {
+            return None;
+        }
+        let now = memory_of_all(&self.pids).ok()?;
         self.peak.resident = self.peak.resident.max(now.resident);
         self.peak.anonymous = self.peak.anonymous.max(now.anonymous);
         Some(now)
@@ -88,9 +102,9 @@ impl Meter {
     /// Ends now.
     pub(super) fn stop(mut self) -> anyhow::Result<Usage> {
         self.sample();
-        let server = match self.pid {
-            Some(pid) => Some((cpu_time(pid)?.saturating_sub(self.server_start), self.peak)),
-            None => None,
+        let server = match &*self.pids {
+            [] => None,
+            pids => Some((cpu_time_of_all(pids)?.saturating_sub(self.server_start), self.peak)),
         };
         Ok(Usage { server, own: cpu_time(std::process::id())?.saturating_sub(self.own_start) })
     }

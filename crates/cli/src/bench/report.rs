@@ -21,7 +21,7 @@ pub(super) struct Report {
     /// `--label`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) label: Option<String>,
-    /// `send`, `consume`, `probe`, `delay`, `retry` or `floor`.
+    /// `send`, `consume`, `probe`, `delay`, `retry`, `floor` or `failover`.
     pub(super) mode: String,
     pub(super) settings: Settings,
     /// Length of the measured time.
@@ -41,6 +41,9 @@ pub(super) struct Report {
     /// What the consumers saw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) delivery: Option<Delivery>,
+    /// Times without an acknowledgement, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) outages: Vec<Outage>,
     /// Messages without an acknowledgement: refused, of unknown outcome, or due and not sent.
     pub(super) failed: Failed,
     pub(super) verified: Verified,
@@ -89,6 +92,18 @@ pub(super) struct Delivery {
     pub(super) messages: u64,
     /// From when a message was made, or due, to when it was read, or could be; whole milliseconds.
     pub(super) delay: Latency,
+}
+
+/// A time without an acknowledgement.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Outage {
+    /// From the last acknowledgement to the first new one.
+    pub(super) millis: f64,
+    /// When it began, in seconds of the run.
+    pub(super) at: f64,
+    /// Who acknowledged before and after.
+    pub(super) from: String,
+    pub(super) to: String,
 }
 
 /// Messages of the whole run that were not acknowledged.
@@ -181,6 +196,7 @@ impl Report {
                 Mode::Delay => "delay",
                 Mode::Retry => "retry",
                 Mode::Floor => "floor",
+                Mode::Failover => "failover",
             }
             .to_owned(),
             settings: Settings {
@@ -201,6 +217,7 @@ impl Report {
             server: None,
             client_cpu_us_per_message: 0.0,
             delivery: None,
+            outages: Vec::new(),
             failed: Failed::default(),
             verified: Verified::default(),
             foreign: 0,
@@ -239,6 +256,9 @@ impl fmt::Display for Report {
         }
         if let Some(delivery) = &self.delivery {
             writeln!(f, "delivery    {} messages, delay {}", delivery.messages, delivery.delay)?;
+        }
+        for Outage { millis, at, from, to } in &self.outages {
+            writeln!(f, "outage      {millis:.0} ms from {at:.1} s on, from {from} to {to}")?;
         }
         if let Some(server) = &self.server {
             writeln!(

@@ -41,18 +41,18 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     report::print(&report, args.json)
 }
 
-fn messages(stats: &Stats) -> u64 {
+pub(super) fn messages(stats: &Stats) -> u64 {
     stats.acks.iter().map(|ack| u64::from(ack.count)).sum()
 }
 
-fn report_errors(stats: &Stats) {
+pub(super) fn report_errors(stats: &Stats) {
     for (what, messages) in &stats.errors {
         print::note(format_args!("{messages} messages failed: {what}"));
     }
 }
 
 /// Nothing that was acknowledged may be missing, doubled or damaged, and there must be something to judge.
-fn judge(stats: &Stats, verified: &Verified) -> anyhow::Result<()> {
+pub(super) fn judge(stats: &Stats, verified: &Verified) -> anyhow::Result<()> {
     let (removed, violations) = (verified.removed(), verified.verdict.violations.len());
     let begins: Vec<String> = verified.begins.iter().map(|(queue, at)| format!("{queue} at {at}")).collect();
     ensure!(

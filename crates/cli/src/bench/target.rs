@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use steadfast_audit::Queue;
 use steadfast_net::client::{Client, Response};
 use steadfast_types::topic;
-use steadfast_wire::body::{Body, ClusterInfo, TopicRouteData};
+use steadfast_wire::body::{Body, BrokerData, ClusterInfo, TopicRouteData};
 use steadfast_wire::code::{request, response};
 use steadfast_wire::frame::Serialize;
 use steadfast_wire::header::{ExtFields, Header};
@@ -138,11 +138,24 @@ impl Target {
         Ok(brokers)
     }
 
-    async fn brokers_of_route(&self, namesrv: &str) -> anyhow::Result<Vec<Broker>> {
+    /// Who leads the brokers that have the topic, as far as the name server knows: names and addresses.
+    pub(super) async fn leaders(&self, namesrv: &str) -> anyhow::Result<Vec<(String, String)>> {
+        let route = self.route(namesrv).await?;
+        let leader = |data: BrokerData| Some((data.broker_name, data.broker_addrs.get(&0)?.clone()));
+        let leaders: Vec<_> = route.broker_datas.into_iter().filter_map(leader).collect();
+        ensure!(!leaders.is_empty(), "the name server {namesrv} knows no leader of a broker with the topic");
+        Ok(leaders)
+    }
+
+    async fn route(&self, namesrv: &str) -> anyhow::Result<TopicRouteData> {
         let client = self.connect(namesrv).await?;
         let fields = GetRouteInfo { topic: self.topic.as_str().into(), accept_standard_json_only: true };
         let answer = self.ask(&client, request::GET_ROUTEINFO_BY_TOPIC, |ext| fields.encode(ext)).await?;
-        let route = TopicRouteData::decode(answer.body())?;
+        Ok(TopicRouteData::decode(answer.body())?)
+    }
+
+    async fn brokers_of_route(&self, namesrv: &str) -> anyhow::Result<Vec<Broker>> {
+        let route = self.route(namesrv).await?;
         let readable = |perm: i32| perm as u32 & topic::PERM_READ != 0;
         let mut brokers = Vec::new();
         for queues in route.queue_datas.iter().filter(|queues| readable(queues.perm)) {

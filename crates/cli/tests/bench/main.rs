@@ -177,3 +177,19 @@ fn senseless_options_are_refused() {
     assert_fails(bench("--topic a/b"), "'/'");
     assert_fails(bench("--seconds x"), "number of seconds");
 }
+
+#[test]
+fn a_sender_finds_its_way_after_a_failure() {
+    let failover = |fault, more: &str| {
+        let addr = broker::start(fault);
+        bench(&format!("failover --namesrv 127.0.0.1:1;{addr} --queues 4 --messages 500 {more}"))
+    };
+    failover(Fault::None, "").unwrap();
+    // The connection is closed, and nobody knows what became of the message.
+    failover(Fault::Hang, "--outage 0 --json").unwrap();
+    failover(Fault::RefuseAll, "--seconds 0.5").unwrap();
+    assert_fails(failover(Fault::Lose, ""), "NO RESULT");
+    assert_fails(failover(Fault::Double, ""), "NO RESULT");
+    assert_fails(bench("failover --broker 127.0.0.1:1"), "needs --namesrv");
+    assert_fails(bench("failover --namesrv 127.0.0.1:1"), "is the server running?");
+}
