@@ -35,9 +35,10 @@ const METRICS: [Metric; 11] = [
     Metric { name: "time", unit: "s", of: |r| (r.mode == "probe").then_some(r.seconds) },
 ];
 
-/// What the outages of a run were like; None if there were none.
+/// How long the fail-overs of a run took; None if there were none.
 fn outages(report: &Report) -> Option<Spread> {
-    Spread::of(report.outages.iter().map(|outage| outage.millis).collect())
+    let failovers = report.outages.iter().filter(|outage| outage.from != outage.to);
+    Spread::of(failovers.map(|outage| outage.millis).collect())
 }
 
 /// The results of one scenario by system; the systems in the order of their first results.
