@@ -19,7 +19,6 @@ mod socket;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -206,18 +205,6 @@ impl Peer {
             queued: waiting.bytes,
             dropped: waiting.dropped,
             trouble: lock(&self.trouble).clone(),
-        }
-    }
-}
-
-/// A replica as its settings name it: `n0` is the first one.
-struct Named(ReplicaId);
-
-impl fmt::Display for Named {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.checked_sub(1) {
-            Some(number) => write!(f, "n{number}"),
-            None => f.write_str("nobody"),
         }
     }
 }

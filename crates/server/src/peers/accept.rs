@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use steadfast_broker::Membership;
 use steadfast_consensus::{CodecError, Message, ReplicaId, decode, message_len};
 use steadfast_net::{RareWarning, Room};
 use tokio::io::AsyncReadExt;
@@ -19,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::handshake::{self, Claim, Failed};
 use super::refusal::Cause;
-use super::{Named, Place, Shared, lock, socket};
+use super::{Place, Shared, lock, socket};
 
 /// Pause when accepting fails, for want of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -125,7 +126,7 @@ impl Visit {
         let peer = &self.shared.peers[&from];
         let replaced = peer.came(self.number);
         peer.is_there.notify_one();
-        tracing::debug!(peer = %self.addr, "replication: {} is connected", Named(from));
+        tracing::debug!(peer = %self.addr, "replication: {} is connected", Membership::name(from));
         let (mut buf, mut room) = (BytesMut::new(), Room::default());
         tokio::pin!(replaced);
         loop {

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
+use steadfast_broker::Membership;
 use steadfast_consensus::{ReplicaId, encode};
 use steadfast_net::{OutBuffer, SLICES};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::handshake::{self, Failed};
 use super::refusal::Cause;
-use super::{Named, Peer, Shared, lock, socket};
+use super::{Peer, Shared, lock, socket};
 
 /// Encoded bytes that are ready to be written: enough for one system call to carry much. What waits in the outbox can
 /// still be overtaken by a vote or a heartbeat.
@@ -33,7 +34,8 @@ const QUIET: Duration = Duration::from_secs(10);
 /// Keeps the link to one other replica, for ever.
 pub(super) async fn run(shared: Arc<Shared>, id: ReplicaId) {
     let peer = &shared.peers[&id];
-    let mut log = LinkLog { name: format!("{} ({})", Named(id), peer.addr), last: None, in_trouble: false };
+    let mut log =
+        LinkLog { name: format!("{} ({})", Membership::name(id), peer.addr), last: None, in_trouble: false };
     let (shortest, longest) = shared.bounds.pause;
     let mut pause = shortest;
     loop {

@@ -34,11 +34,12 @@ use bytes::{Buf, BufMut};
 use hmac::{Hmac, KeyInit, Mac};
 use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::Sha256;
+use steadfast_broker::Membership;
 use steadfast_consensus::ReplicaId;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::Place;
 use super::refusal::Cause;
-use super::{Named, Place};
 
 /// Bytes of each part of the handshake.
 pub(super) const PART_LEN: usize = 72;
@@ -75,7 +76,12 @@ impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Claim { version, group, from, to } = *self;
         match version {
-            VERSION => write!(f, "{} of group {group:#018x}, looking for {}", Named(from), Named(to)),
+            VERSION => write!(
+                f,
+                "{} of group {group:#018x}, looking for {}",
+                Membership::name(from),
+                Membership::name(to)
+            ),
             _ => write!(f, "of version {version}; this server knows {VERSION}"),
         }
     }
