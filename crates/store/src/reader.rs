@@ -12,10 +12,9 @@ mod batch;
 mod chunk_cache;
 mod records;
 mod segments;
+mod spares;
 
-use std::mem;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 use bytes::{Buf, Bytes};
 use steadfast_types::LogOffset;
@@ -25,6 +24,7 @@ use self::batch::Batch;
 use self::chunk_cache::{CHUNK, ChunkCache, ChunkKey, Found};
 pub use self::records::Records;
 use self::segments::{Segment, Segments};
+use self::spares::Spares;
 use crate::disk::{Disk, DiskFile};
 use crate::file::FileError;
 use crate::log::{PAYLOAD_MAX, SEGMENT_HEADER_LEN};
@@ -69,8 +69,8 @@ pub enum ReadError {
 pub struct LogReader<D: Disk> {
     segments: Segments<D>,
     cache: ChunkCache,
-    /// What was last read on its own.
-    spare: Mutex<Bytes>,
+    /// Memory of what was read on its own.
+    spares: Spares,
 }
 
 impl<D: Disk> LogReader<D> {
@@ -78,7 +78,7 @@ impl<D: Disk> LogReader<D> {
     /// 512 KiB.
     pub fn new(disk: D, dir: &str, cache_bytes: usize) -> Self {
         let cache = ChunkCache::new(cache_bytes);
-        Self { segments: Segments::new(disk, dir), cache, spare: Mutex::default() }
+        Self { segments: Segments::new(disk, dir), cache, spares: Spares::default() }
     }
 
     /// The records of `units`, each verified against its unit, until `max_bytes` would be passed; one record is
@@ -91,7 +91,7 @@ impl<D: Disk> LogReader<D> {
         max_bytes: usize,
         committed: LogOffset,
     ) -> Result<Records, ReadError> {
-        let mut batch = Batch::default();
+        let mut batch = Batch::for_records(units.len());
         for (n, unit) in units.iter().enumerate() {
             let found = batch.records();
             let (is_first, room) = (found.is_empty(), max_bytes.saturating_sub(found.bytes()));
@@ -209,13 +209,12 @@ impl<D: Disk> LogReader<D> {
         }))
     }
 
-    /// Bytes at `place` in a segment, in the memory of the last ones unless an answer still holds it.
+    /// Bytes at `place` in a segment, in the memory of earlier ones that no answer holds any more.
     fn read_alone(&self, segment: &Segment<D::File>, place: Range<u64>) -> Result<Bytes, FileError> {
-        let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let memory = mem::take(&mut *spare()).try_into_mut().unwrap_or_default();
+        let memory = self.spares.take((place.end - place.start) as usize);
         let bytes = segment.read_into(place, memory)?;
         if bytes.len() <= STRETCH_MAX {
-            *spare() = bytes.clone();
+            self.spares.keep(bytes.clone());
         }
         Ok(bytes)
     }

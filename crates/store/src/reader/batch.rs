@@ -9,7 +9,6 @@ use super::records::Records;
 use crate::unit::Unit;
 
 /// See the module's page.
-#[derive(Default)]
 pub(super) struct Batch {
     records: Records,
     hand: Option<Hand>,
@@ -25,6 +24,11 @@ struct Hand {
 }
 
 impl Batch {
+    /// For up to `count` records.
+    pub(super) fn for_records(count: usize) -> Self {
+        Self { records: Records::with_room(count), hand: None }
+    }
+
     pub(super) fn records(&self) -> &Records {
         &self.records
     }

@@ -13,6 +13,11 @@ pub struct Records {
 }
 
 impl Records {
+    /// None yet, with room for the sizes of `count` of them.
+    pub fn with_room(count: usize) -> Self {
+        Self { sizes: Vec::with_capacity(count), ..Self::default() }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.sizes.len()
@@ -49,6 +54,12 @@ impl Records {
     pub fn push(&mut self, record: Bytes) {
         self.count(record.len());
         self.pieces.push(record);
+    }
+
+    /// Appends records that lie side by side in `piece`, by their sizes.
+    pub fn push_all(&mut self, piece: Bytes, sizes: impl IntoIterator<Item = usize>) {
+        sizes.into_iter().for_each(|size| self.count(size));
+        self.pieces.push(piece);
     }
 
     /// Appends a record whose piece comes later, perhaps with more of them.
