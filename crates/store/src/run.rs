@@ -22,8 +22,8 @@ mod write;
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
+use bytes::Bytes;
 use steadfast_types::{LogOffset, QueueOffset};
 
 use self::format::{Directory, FOOTER_LEN, Footer, Item, PAGE};
@@ -243,6 +243,7 @@ impl<D: Disk> Run<D> {
             let first = (next / T::PER_PAGE) as u32;
             let last = ((range.end - 1) / T::PER_PAGE) as u32;
             let count = (last - first + 1).min(READ_PAGES);
+            // Perhaps fewer than asked for; the rest is next.
             let pages = self.recent_or_read(base + first, count)?;
             for (page, number) in pages.chunks_exact(PAGE).zip(u64::from(first)..) {
                 let page_start = number * T::PER_PAGE;
@@ -256,17 +257,18 @@ impl<D: Disk> Run<D> {
         Ok(items)
     }
 
-    /// `count` verified pages, of which the last one may be wanted again.
-    fn recent_or_read(&self, first: u32, count: u32) -> Result<Arc<[u8]>, RunError> {
-        let last = first + count - 1;
-        if count == 1
-            && let Some(page) = self.recent.get(last)
-        {
+    /// The first of `count` verified pages if it was used lately, else all. The last one may be wanted again; who reads
+    /// on behind a page is done with it.
+    fn recent_or_read(&self, first: u32, count: u32) -> Result<Bytes, RunError> {
+        let recent = if count == 1 { self.recent.get(first) } else { self.recent.take(first) };
+        if let Some(page) = recent {
             return Ok(page);
         }
-        let pages: Arc<[u8]> = self.pages(first, count)?.into();
-        let page = if count == 1 { Arc::clone(&pages) } else { pages[pages.len() - PAGE..].into() };
-        self.recent.put(last, page);
+        let pages = Bytes::from(self.pages(first, count)?);
+        let last = &pages[pages.len() - PAGE..];
+        // Kept alone: it shall not keep the memory of the others.
+        let page = if count == 1 { pages.clone() } else { Bytes::copy_from_slice(last) };
+        self.recent.put(first + count - 1, page);
         Ok(pages)
     }
 

@@ -110,6 +110,27 @@ fn long_reads_cross_many_pages() {
     assert_eq!(run.units(&q, QueueOffset::new(3), usize::MAX).unwrap(), units(3..40_000));
 }
 
+/// As many queues as pages are kept, read in turn by less than a page at a time: no page is read twice.
+#[test]
+fn who_reads_queues_in_turn_reads_each_page_once() {
+    const PAGES: u64 = 5;
+    let last = PAGES * 204;
+    let names: Vec<_> = (0..8).map(|id| queue("T", id)).collect();
+    let queues: Vec<_> = names.iter().map(|name| block(name.clone(), 0, last)).collect();
+    let (disk, run) = written(&RunContents { covers: covers(), queues, keys: Vec::new() });
+    disk.stop_after((names.len() as u64 * PAGES) as i64);
+    for at in (0..last).step_by(32) {
+        // They come to the end of a page at different times.
+        let places = (at..last).step_by(25);
+        for (name, from) in names.iter().zip(places) {
+            assert_eq!(
+                run.units(name, QueueOffset::new(from), 32).unwrap(),
+                units(from..last.min(from + 32))
+            );
+        }
+    }
+}
+
 /// Opens the run and reads everything in it.
 fn read_all(disk: &MemDisk) -> Result<(), RunError> {
     let run = Run::open(disk, DIR, ID)?;
