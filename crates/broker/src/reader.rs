@@ -4,6 +4,7 @@
 
 mod extents;
 mod query;
+mod queue;
 mod rebuild;
 mod scrub;
 mod slot;
@@ -23,6 +24,7 @@ use steadfast_types::{LogOffset, QueueOffset, Timestamp};
 
 pub use self::query::QUERY_BYTES;
 use self::query::{OTHER_KEYS, Wanted};
+use self::queue::{Choice, Matching};
 use self::rebuild::rebuild_run;
 use self::slot::{NoRun, Slot};
 use crate::filter::TagFilter;
@@ -31,8 +33,6 @@ use crate::recovery::Fenced;
 
 /// Units read from a run at a time.
 const UNITS: usize = 2048;
-/// Units that one read looks at, at most, when its filter matches few.
-const SCAN_UNITS: usize = 16 * 1024;
 /// Tells whether a read that has to wait for index runs has waited long enough.
 pub type Late<'a> = &'a dyn Fn() -> bool;
 
@@ -57,12 +57,15 @@ pub(crate) enum Failure {
     Rebuild(LogOffset, String),
 }
 
+/// The index runs by the stretches that they cover, oldest first.
+type Slots<D> = Arc<[Arc<Slot<D>>]>;
+
 /// Reads for one group; threads share it.
 pub struct Reader<D: Disk> {
     disk: D,
     layout: Layout,
     log: LogReader<D>,
-    slots: RwLock<Vec<Arc<Slot<D>>>>,
+    slots: RwLock<Slots<D>>,
     /// What retention has dropped from the log.
     gone: RwLock<Gone>,
     /// Index runs cover the log up to here.
@@ -76,15 +79,15 @@ impl<D: Disk> Reader<D> {
     pub(crate) fn new(disk: D, layout: Layout, gone: Gone, cache_bytes: usize) -> Self {
         let log = LogReader::new(disk.clone(), log::DIR, cache_bytes);
         let gone = RwLock::new(gone);
-        let (slots, covered, fenced) = Default::default();
+        let (covered, fenced) = Default::default();
+        let slots = RwLock::new(Slots::default());
         Self { disk, layout, log, slots, gone, covered, fenced }
     }
 
     /// Takes over the runs that a snapshot names. Call it before the core hears that the checkpoint is done.
     pub fn install(&self, snapshot: &Snapshot) {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
-        let known = std::mem::take(&mut *slots);
-        *slots = snapshot.runs.iter().map(|info| self.slot(&known, info)).collect();
+        *slots = snapshot.runs.iter().map(|info| self.slot(&slots, info)).collect();
         drop(slots);
         *self.covered.write().unwrap_or_else(PoisonError::into_inner) = snapshot.mark.end;
     }
@@ -149,8 +152,8 @@ impl<D: Disk> Reader<D> {
         match job {
             ReadJob::Queue { queue, offsets, filter, fenced, holes, max_messages, max_bytes, committed } => {
                 let choice = Choice { filter, fenced, holes };
-                let (units, after) = self.matching(&queue, offsets, &choice, max_messages, late)?;
-                let (numbers, units): (Vec<_>, Vec<_>) = units.into_iter().unzip();
+                let Matching { numbers, units, after } =
+                    self.matching(&queue, offsets, &choice, max_messages, late)?;
                 if units.is_empty() {
                     return Ok(ReadResult::Messages { records: Records::default(), next: after });
                 }
@@ -237,73 +240,6 @@ impl<D: Disk> Reader<D> {
             }
         }
         Ok(ReadResult::NotFound)
-    }
-
-    /// Units of a queue that match, and the first offset not looked at.
-    #[allow(clippy::type_complexity)] // pairs of offset and unit
-    fn matching(
-        &self,
-        queue: &QueueName,
-        offsets: Range<QueueOffset>,
-        choice: &Choice,
-        max: usize,
-        late: Late<'_>,
-    ) -> Result<(Vec<(QueueOffset, Unit)>, QueueOffset), Failure> {
-        let mut found = Vec::new();
-        let mut at = offsets.start;
-        let mut scanned = 0;
-        while at < offsets.end && found.len() < max && scanned < SCAN_UNITS {
-            let ask = match choice.filter {
-                TagFilter::All => max - found.len(),
-                TagFilter::Tags(_) => UNITS,
-            };
-            let units = self.units(queue, at, ask, late)?;
-            scanned += units.len();
-            for unit in units {
-                if found.len() == max {
-                    break;
-                }
-                if !choice.passes(at) && (choice.wants(at, unit.tag) || self.is_fenced(&unit)) {
-                    found.push((at, unit));
-                }
-                at = at.next();
-            }
-        }
-        Ok((found, at))
-    }
-
-    /// At least one unit from `from` on.
-    fn units(
-        &self,
-        queue: &QueueName,
-        from: QueueOffset,
-        max: usize,
-        late: Late<'_>,
-    ) -> Result<Vec<Unit>, Failure> {
-        let slots = self.slots();
-        // Newer first: consumers are rarely far behind.
-        for slot in slots.iter().rev() {
-            if let Some(run) = slot.ready() {
-                let units = self.checked(slot, &run, late, |run| run.units(queue, from, max))?;
-                if !units.is_empty() {
-                    return Ok(units);
-                }
-            }
-        }
-        for slot in slots.iter() {
-            let run = self.run_of(slot, late)?;
-            let units = run.units(queue, from, max)?;
-            if !units.is_empty() {
-                return Ok(units);
-            }
-        }
-        let cause = format!("no run has offset {from} of queue {queue}");
-        Err(Failure::Rebuild(LogOffset::ZERO, cause))
-    }
-
-    fn unit(&self, queue: &QueueName, offset: QueueOffset, late: Late<'_>) -> Result<Unit, Failure> {
-        let units = self.units(queue, offset, 1, late)?;
-        Ok(units[0])
     }
 
     /// Uses a run; if a page of it turns out to be damaged, makes the run again and uses that.
@@ -398,24 +334,7 @@ impl<D: Disk> Reader<D> {
         Ok(ReadResult::Number(found))
     }
 
-    fn slots(&self) -> Vec<Arc<Slot<D>>> {
-        self.slots.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Which messages of a queue a pull is for.
-struct Choice {
-    filter: TagFilter,
-    fenced: Vec<QueueOffset>,
-    holes: Vec<QueueOffset>,
-}
-
-impl Choice {
-    fn wants(&self, offset: QueueOffset, tag: i32) -> bool {
-        self.filter.matches(tag) || self.fenced.binary_search(&offset).is_ok()
-    }
-
-    fn passes(&self, offset: QueueOffset) -> bool {
-        self.holes.binary_search(&offset).is_ok()
+    fn slots(&self) -> Slots<D> {
+        Arc::clone(&self.slots.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -2,8 +2,10 @@
 //! no index run has yet.
 
 use std::collections::VecDeque;
+use std::slice;
 
 use bytes::Bytes;
+use steadfast_store::reader::Records;
 use steadfast_store::unit::{KeyEntry, Unit};
 use steadfast_types::LogOffset;
 
@@ -32,11 +34,37 @@ impl HotTail {
 
     /// The record of a unit, if it is still here.
     pub(crate) fn record(&self, unit: &Unit) -> Option<Bytes> {
-        let after = self.entries.partition_point(|(at, _)| *at <= unit.log_offset);
+        self.side_by_side(slice::from_ref(unit)).map(|(record, _)| record)
+    }
+
+    /// The records of the first units, up to one that is no longer here.
+    pub(crate) fn records(&self, units: &[Unit]) -> Records {
+        let mut records = Records::with_room(units.len());
+        let mut rest = units;
+        while let Some((piece, count)) = self.side_by_side(rest) {
+            let (taken, after) = rest.split_at(count);
+            records.push_all(piece, taken.iter().map(|unit| unit.size as usize));
+            rest = after;
+        }
+        records
+    }
+
+    /// The first unit's record with those right after it in the same payload that follow it among the units, as one
+    /// piece; and how many they are.
+    fn side_by_side(&self, units: &[Unit]) -> Option<(Bytes, usize)> {
+        let first = units.first()?.log_offset;
+        let after = self.entries.partition_point(|(at, _)| *at <= first);
         let (at, payload) = self.entries.get(after.checked_sub(1)?)?;
-        let from = (unit.log_offset.get() - at.get()) as usize;
-        let to = from + unit.size as usize;
-        (to <= payload.len()).then(|| payload.slice(from..to))
+        let from = (first.get() - at.get()) as usize;
+        let (mut to, mut count) = (from, 0);
+        for unit in units {
+            let end = to + unit.size as usize;
+            if unit.log_offset.get() != at.get() + to as u64 || end > payload.len() {
+                break;
+            }
+            (to, count) = (end, count + 1);
+        }
+        (count > 0).then(|| (payload.slice(from..to), count))
     }
 }
 
@@ -87,5 +115,38 @@ impl RecentKeys {
     /// Drops the oldest `chunks` chunks: an index run has them now.
     pub(crate) fn forget_frozen(&mut self, chunks: usize) {
         self.chunks.drain(..chunks);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(log_offset: u64, size: u32) -> Unit {
+        Unit { log_offset: LogOffset::new(log_offset), size, tag: 0, crc: 0 }
+    }
+
+    #[test]
+    fn records_side_by_side_are_one_piece() {
+        let mut hot = HotTail::new(1_000);
+        hot.push(LogOffset::new(100), Bytes::from_static(b"abcdefghij"));
+        hot.push(LogOffset::new(200), Bytes::from_static(b"klmno"));
+        let units = [unit(100, 2), unit(102, 3), unit(107, 3), unit(200, 1), unit(201, 4)];
+        let records = hot.records(&units);
+        assert!(records.iter().eq([&b"ab"[..], b"cde", b"hij", b"k", b"lmno"]));
+        assert_eq!((records.len(), records.bytes()), (5, 13));
+        assert_eq!(records.into_pieces(), [&b"abcde"[..], b"hij", b"klmno"]);
+        assert_eq!(hot.record(&units[1]), Some(Bytes::from_static(b"cde")));
+    }
+
+    #[test]
+    fn records_end_where_one_is_not_there() {
+        let mut hot = HotTail::new(10);
+        hot.push(LogOffset::new(100), Bytes::from_static(b"gone"));
+        hot.push(LogOffset::new(200), Bytes::from_static(b"abcdefghij"));
+        assert_eq!(hot.records(&[unit(200, 4), unit(100, 4), unit(204, 4)]).into_pieces(), [&b"abcd"[..]]);
+        assert_eq!(hot.records(&[unit(204, 4), unit(208, 3)]).len(), 1, "the last one goes past the payload");
+        assert!(hot.records(&[unit(100, 4)]).is_empty());
+        assert_eq!(hot.record(&unit(300, 1)), None);
     }
 }

@@ -12,6 +12,8 @@ pub const SLICES: usize = 64;
 const COPY_MAX: usize = 2048;
 /// Pieces that wait are copied if they are smaller: they may be a small part of the memory that they keep.
 const OWNED_MAX: usize = 64 * 1024;
+/// Room for the beginning of a frame, made at once: most have some hundred bytes before their body.
+const HEAD_ROOM: usize = 512;
 /// Capacity kept while there is nothing to write.
 const KEEP_CAPACITY: usize = 64 * 1024;
 
@@ -28,6 +30,7 @@ pub struct OutBuffer {
 impl OutBuffer {
     /// Appends one frame: what `encode` appends to the buffer, then the pieces it returns.
     pub fn append(&mut self, encode: impl FnOnce(&mut BytesMut) -> Vec<Bytes>) {
+        self.tail.reserve(HEAD_ROOM);
         let pieces = encode(&mut self.tail);
         // At once: a buffer that grew with each piece would be copied again and again.
         self.tail.reserve(pieces.iter().map(Bytes::len).filter(|len| *len <= COPY_MAX).sum());

@@ -24,9 +24,8 @@ impl<D: Disk> Reader<D> {
     ) -> Result<Vec<Extent>, Failure> {
         let from = stretches.first().map_or(LogOffset::ZERO, |first| first.start);
         let mut runs: Vec<Held<D>> = Vec::new();
-        for slot in self.slots().into_iter().filter(|slot| slot.covers.end > from) {
-            let run = self.run_of(&slot, late)?;
-            runs.push((slot, run));
+        for slot in self.slots().iter().filter(|slot| slot.covers.end > from) {
+            runs.push((Arc::clone(slot), self.run_of(slot, late)?));
         }
         queues
             .into_iter()

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use steadfast_store::reader::Records;
 use steadfast_store::unit::QueueName;
 use steadfast_types::record::StoredMessage;
 use steadfast_types::topic::SCHEDULE;
@@ -178,7 +177,7 @@ impl Broker {
             }
         } else {
             let units: Vec<_> = queue.units_from(offset).take(most).copied().collect();
-            let hot: Records = units.iter().map_while(|unit| self.hot.record(unit)).collect();
+            let hot = self.hot.records(&units);
             if !hot.is_empty() {
                 return self.deliver_due(now, id, offset, hot.iter(), out);
             }

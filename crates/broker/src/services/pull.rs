@@ -26,7 +26,9 @@ const SCAN_UNITS: usize = 16_000;
 
 /// What a pull found in memory.
 struct Found {
-    units: Vec<(QueueOffset, Unit)>,
+    /// Queue offsets of the units.
+    offsets: Vec<QueueOffset>,
+    units: Vec<Unit>,
     /// First offset not looked at.
     next: QueueOffset,
 }
@@ -116,25 +118,18 @@ impl Broker {
             self.statistics.served(&pull.group, (&pull.queue.topic, id, next), traffic(&records));
             return Ok(Some(messages(records, next, min, end)));
         }
-        let (offsets, units): (Vec<_>, Vec<_>) = found.units.into_iter().unzip();
+        let Found { mut offsets, units, next } = found;
         let job = ReadJob::Records { units, max_bytes: pull.max_bytes, committed };
-        let mut offsets = offsets;
-        offsets.push(found.next);
+        offsets.push(next);
         self.read(ReadPurpose::Pull { origin, pull: Box::new(pull), offsets }, job, out);
         Ok(None)
     }
 
     /// The records, as far as they are in memory, if the first one is.
     fn hot_records(&self, found: &Found) -> Option<(Records, QueueOffset)> {
-        let mut records = Records::default();
-        for (offset, unit) in &found.units {
-            match self.hot.record(unit) {
-                Some(record) => records.push(record),
-                None if records.is_empty() => return None,
-                None => return Some((records, *offset)),
-            }
-        }
-        Some((records, found.next))
+        let records = self.hot.records(&found.units);
+        let next = found.offsets.get(records.len()).copied().unwrap_or(found.next);
+        (!records.is_empty()).then_some((records, next))
     }
 
     /// A read for a pull is done.
@@ -222,7 +217,9 @@ impl Broker {
 }
 
 fn find(queue: &Queue, from: QueueOffset, filter: &TagFilter, pull: &PullRequest) -> Found {
-    let mut found = Found { units: Vec::new(), next: from };
+    // One more, for the offset after them.
+    let offsets = Vec::with_capacity(pull.max_messages + 1);
+    let mut found = Found { offsets, units: Vec::with_capacity(pull.max_messages), next: from };
     let mut bytes = 0;
     for (scanned, unit) in queue.units_from(from).enumerate() {
         if scanned == SCAN_UNITS || found.units.len() == pull.max_messages {
@@ -234,7 +231,8 @@ fn find(queue: &Queue, from: QueueOffset, filter: &TagFilter, pull: &PullRequest
             if !found.units.is_empty() && bytes > pull.max_bytes {
                 break;
             }
-            found.units.push((found.next, *unit));
+            found.offsets.push(found.next);
+            found.units.push(*unit);
         }
         found.next = found.next.next();
     }
