@@ -26,7 +26,7 @@ const WAITING: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Reads after one step that its thread tries itself: it has connections to serve.
-const HERE: usize = 4;
+const HERE: usize = 8;
 
 type AtOnce = dyn Fn(&ReadJob) -> Option<ReadResult> + Send + Sync;
 
