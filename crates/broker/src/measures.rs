@@ -120,6 +120,9 @@ pub struct Measures {
     pub leading: bool,
     /// It takes none until it is restarted.
     pub poisoned: bool,
+    /// It may lack entries that it has acknowledged, so that its vote does not count as if it had them; only of a replica
+    /// of several.
+    pub incomplete: bool,
     /// Term of the group; grows with every start.
     pub term: Term,
     /// What clients may do.

@@ -267,6 +267,7 @@ impl Broker {
         Measures {
             leading: self.phase == Phase::Leading,
             poisoned: matches!(self.phase, Phase::Poisoned(_)),
+            incomplete: self.group.fence().is_some(),
             term: self.group.term(),
             permission: self.options.permission,
             topics: topics().count(),

@@ -342,11 +342,17 @@ fn own(page: &mut Page, node: &Node, measures: &Measures, telemetry: &Telemetry)
         page.single("steadfast_disk_free_bytes", Gauge, "Free bytes of the disk.", free);
     }
     if let Some((role, links)) = &node.replica {
-        replica(page, *role, links);
+        replica(page, *role, links, measures.incomplete);
     }
 }
 
-fn replica(page: &mut Page, role: Role, links: &[Link]) {
+fn replica(page: &mut Page, role: Role, links: &[Link], incomplete: bool) {
+    page.single(
+        "steadfast_replica_incomplete",
+        Gauge,
+        "Whether this replica is new, or has lost entries, and is being filled: until then it helps few elections.",
+        flag(incomplete),
+    );
     let mut family =
         page.family("steadfast_replica_role", Gauge, "1 for the role of this replica in its group.");
     for (name, has) in [

@@ -9,7 +9,7 @@ use std::time::Duration;
 use steadfast_net::client::Client as Connection;
 use steadfast_sim::rng::Rng;
 use steadfast_wire::body::{Body, KVTable};
-use steadfast_wire::code::request;
+use steadfast_wire::code::{request, response};
 use steadfast_wire::frame::Serialize;
 use steadfast_wire::header::Header;
 use tempfile::TempDir;
@@ -59,11 +59,16 @@ impl Cluster {
         }
     }
 
-    /// A group that has a leader.
+    /// A group that has a leader, and whose replicas are new no more: any two of them can elect another one.
     pub(crate) fn running(settings: &[&str]) -> Cluster {
         let mut cluster = Cluster::new(settings);
         cluster.start(&[0, 1, 2]);
-        cluster.leader();
+        let leader = cluster.leader();
+        let is_complete = |i| cluster.figure(i, "steadfast_replica_incomplete{") == ["0"];
+        until("all replicas are complete", || (0..COUNT).all(is_complete));
+        // What is written after that they know it, is written after they have noted it.
+        assert_eq!(cluster.client(leader).send("first", b"x").code(), response::SUCCESS);
+        cluster.until_equal();
         cluster
     }
 

@@ -13,6 +13,7 @@ mod process;
 
 mod cluster;
 mod quorum;
+mod refill;
 mod refusals;
 mod roles;
 mod rounds;
