@@ -135,6 +135,9 @@ pub enum Effect {
     Call(ConnId, Call),
     /// Make entries durable, then give [`Input::Persisted`].
     Write(Write),
+    /// Have the space ahead of the log's tail ready up to here, as a write waits for it that needs more than is kept ready
+    /// anyway; [`Input::Room`] tells when it is. Only of a group of several.
+    Fill(LogOffset),
     /// Send a message to the replica it names. It may be lost, late, or come twice.
     Message(Message),
     /// Read entries from the log ([`Fetch::perform`]), then give [`Input::Fetched`].

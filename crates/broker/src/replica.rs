@@ -137,6 +137,10 @@ impl Broker {
         if let Some(write) = write {
             self.held_write = Some(write);
             self.write(out);
+            // Entries that came while another write was under way may need more space than a filler keeps ready.
+            if let Some(held) = &self.held_write {
+                out(Effect::Fill(end_of(held)));
+            }
         }
         messages.into_iter().for_each(|message| out(Effect::Message(message)));
         fetches.into_iter().for_each(|fetch| out(Effect::Fetch(fetch)));
@@ -144,10 +148,7 @@ impl Broker {
 
     /// Has the write made for which there is space: a follower's leader does not know how far its filler is.
     pub(crate) fn write(&mut self, out: &mut Out<'_>) {
-        let end = |(entry, at): &(Entry, LogOffset)| *at + frame_len(entry.payload.len());
-        let fits =
-            |write: &mut Write| write.entries.last().is_none_or(|last| end(last) <= self.room.filled_to);
-        if let Some(write) = self.held_write.take_if(fits) {
+        if let Some(write) = self.held_write.take_if(|write| end_of(write) <= self.room.filled_to) {
             out(Effect::Write(write));
         }
     }
@@ -229,4 +230,10 @@ impl Broker {
             ),
         }
     }
+}
+
+/// Where the log will end.
+fn end_of(write: &Write) -> LogOffset {
+    let end = |(entry, at): &(Entry, LogOffset)| *at + frame_len(entry.payload.len());
+    write.entries.last().map_or(LogOffset::ZERO, end)
 }

@@ -186,3 +186,35 @@ fn a_leader_hands_over_to_who_has_most() {
     assert_eq!(config(&mut group, leader), format!("brokerId={leader}"));
     assert_eq!(group.read(ahead, "T", 0), ["first"]);
 }
+
+/// What comes while a write is under way becomes the next one, which may need more space than a filler keeps ready. Until it
+/// is durable the replica says nothing: no vote either.
+#[test]
+fn a_follower_has_the_space_made_that_its_write_needs() {
+    let mut group = Replicas::new(3);
+    let leader = group.leader();
+    let [follower, other] = group.others(leader)[..] else { unreachable!() };
+    group.send(leader, "T", 0, "first");
+    group.pass(100);
+    group.node(follower).hold_writes = true;
+    let large = "x".repeat(1 << 20);
+    for i in 0..8 {
+        group.node(leader).make_space();
+        group.node(other).make_space();
+        let sent = group.ask(leader, send_header("T", 0, ""), &large);
+        assert_eq!(sent.code, response::SUCCESS, "{i}: {}", sent.remark);
+    }
+    group.node(follower).hold_writes = false;
+    group.node(follower).release_writes();
+    group.node(follower).fill();
+    group.cut.insert(other);
+    group.pass(1_000);
+    assert_eq!(
+        group.send(leader, "T", 1, "after").code,
+        response::SUCCESS,
+        "the follower acknowledges again"
+    );
+    group.cut.clear();
+    group.pass(1_000);
+    assert!(group.agree());
+}

@@ -123,6 +123,11 @@ impl Client {
         &self.addr
     }
 
+    /// Waits until the connection has ended, for whatever reason.
+    pub async fn ended(&self) {
+        self.out.closed().await;
+    }
+
     /// Sends a request and waits for its response. The header's opaque is chosen here.
     pub async fn request(
         &self,

@@ -162,7 +162,7 @@ impl Broker {
         let sync_every = (options.flush == Flush::Async).then(|| config.flush_interval.into());
         let end = writer.end().end;
         let shell = Shell::new(
-            Arc::clone(&writer_jobs),
+            (Arc::clone(&writer_jobs), Arc::clone(&tail)),
             Arc::clone(&checkpoint_jobs),
             registrar,
             Box::new(tell.clone()),

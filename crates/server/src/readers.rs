@@ -2,13 +2,14 @@
 //! machines waking another thread costs more than such a read; else by small pools of threads. Searches have one of
 //! their own: they may wait for index runs that are made again, and consumers must not wait with them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use steadfast_broker::io::{Input, ReadJob, ReadResult};
 use steadfast_broker::reader::Reader;
 use steadfast_consensus::Fetch;
+use steadfast_net::RareWarning;
 use steadfast_store::disk::Disk;
 use steadfast_store::log::Layout;
 
@@ -111,9 +112,17 @@ impl Readers {
 /// Reads entries that another replica lacks and that are not in memory any more.
 fn fetching<D: Disk>(disk: D, layout: Layout, core: &Arc<Core>) -> Arc<Perform<Fetch>> {
     let core = Arc::clone(core);
+    let failing = Mutex::new(RareWarning::default());
     Arc::new(move |fetch: Fetch| {
         let entries = fetch.perform(&disk, layout).inspect_err(|error| {
-            tracing::warn!("entries that another replica lacks cannot be read: {error}; it is tried again");
+            failing.lock().unwrap_or_else(PoisonError::into_inner).say(|| {
+                format!(
+                    "entries from {} on that another replica lacks cannot be read: {error}; it stays without them as long as \
+                     this one leads: stop this one, so that another replica leads, move its data directory away, and start it \
+                     with an empty one",
+                    fetch.indexes.start
+                )
+            });
         });
         core.push(Event::Input(Input::Fetched(fetch.number, entries.ok())));
     })

@@ -26,7 +26,7 @@ use crate::namesrv::SharedNamesrv;
 /// How long a name server may take (RocketMQ's `registerBrokerTimeoutMills`).
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// Pause after a failure, so that a name server that comes back soon has the routes.
-const RETRY: Duration = Duration::from_secs(3);
+const RETRY: Duration = Duration::from_secs(1);
 
 /// RocketMQ's topic for self-tests, which every broker has.
 const SELF_TEST: &str = "SELF_TEST_TOPIC";
@@ -194,7 +194,7 @@ async fn keep_registered_at(
                 (Ok(()), Some(true)) => {}
                 (Ok(()), _) => tracing::info!("registered with name server {addr}"),
                 (Err(error), Some(false)) => tracing::debug!("name server {addr}: {error}"),
-                (Err(error), _) => tracing::warn!("name server {addr}: {error}; trying again every 3 s"),
+                (Err(error), _) => tracing::warn!("name server {addr}: {error}; trying again every second"),
             }
             registered.change(healthy == Some(true), result.is_ok());
             healthy = Some(result.is_ok());
@@ -203,9 +203,20 @@ async fn keep_registered_at(
                 pause = RETRY.min(period);
             }
         }
-        let changed = tokio::time::timeout(pause, latest.changed()).await;
-        if matches!(changed, Ok(Err(_))) {
-            return;
+        let ended = async {
+            match &client {
+                Some(client) => client.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = tokio::time::timeout(pause, latest.changed()) => {
+                if matches!(changed, Ok(Err(_))) {
+                    return;
+                }
+            }
+            // A name server that was restarted knows nobody.
+            () = ended => client = None,
         }
     }
 }

@@ -21,11 +21,12 @@ use crate::group::Standing;
 use crate::inbox::Inbox;
 use crate::metrics::Telemetry;
 use crate::register::Registrar;
-use crate::writing::Job;
+use crate::writing::{Job, Tail};
 
 /// Carries out effects.
 pub(crate) struct Shell {
     pub(crate) writer: Arc<Inbox<WriterJob>>,
+    tail: Arc<Tail>,
     /// Reads that the last step asked for.
     pub(crate) reads: Vec<(u64, ReadJob)>,
     /// Entries for other replicas that it asked for.
@@ -55,7 +56,7 @@ struct Peer {
 
 impl Shell {
     pub(crate) fn new(
-        writer: Arc<Inbox<WriterJob>>,
+        (writer, tail): (Arc<Inbox<WriterJob>>, Arc<Tail>),
         checkpoints: Arc<Inbox<Job>>,
         registrar: Registrar,
         milestone: Box<dyn Fn(Milestone) + Send>,
@@ -64,6 +65,7 @@ impl Shell {
     ) -> Self {
         Shell {
             writer,
+            tail,
             reads: Vec::new(),
             fetches: Vec::new(),
             checkpoints,
@@ -148,6 +150,7 @@ impl Shell {
                     standing.send(message);
                 }
             }
+            Effect::Fill(end) => self.tail.fill_to(end),
             Effect::Fetch(fetch) => self.fetches.push(fetch),
             Effect::Role(term, role) => self.has_role(term, role),
             Effect::Stopped => self.writer.push(WriterJob::Finish),

@@ -40,6 +40,8 @@ const MEASURE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(crate) struct Tail {
     wake_at: AtomicU64,
+    /// A write waits for space up to here, if that is further than is kept ready anyway.
+    wanted: AtomicU64,
     moved: Inbox<LogOffset>,
 }
 
@@ -48,6 +50,12 @@ impl Tail {
         if end.get() >= self.wake_at.load(Relaxed) {
             self.moved.push(end);
         }
+    }
+
+    /// Has the filler go as far as this in any case.
+    pub(crate) fn fill_to(&self, end: LogOffset) {
+        self.wanted.fetch_max(end.get(), Relaxed);
+        self.moved.push(LogOffset::ZERO);
     }
 }
 
@@ -198,13 +206,14 @@ impl<D: Disk> FillerThread<D> {
                 return self.core.push(Event::Input(Input::WriteFailed(cause)));
             }
             self.tail.moved.take(&mut moved, Some(if told.disk_full { RETRY } else { MEASURE }));
-            self.end = moved.drain(..).max().unwrap_or(self.end);
+            self.end = moved.drain(..).fold(self.end, LogOffset::max);
         }
     }
 
     /// Fills until enough is ahead or the disk is full.
     fn fill(&mut self, told: &mut Room) -> io::Result<()> {
-        let target = self.end + (AHEAD + self.control_reserve);
+        let kept_ready = self.end + (AHEAD + self.control_reserve);
+        let target = kept_ready.max(LogOffset::new(self.tail.wanted.load(Relaxed)));
         let room = Room { disk_full: told.disk_full, ..self.filler.measure()? };
         if room != *told {
             self.report(told, room);

@@ -87,6 +87,8 @@ enum Job {
 struct Filling {
     filler: Filler<VirtualDisk>,
     ahead: u64,
+    /// A write waits for space up to here.
+    wanted: LogOffset,
     tail: LogOffset,
     told: Room,
     busy: bool,
@@ -122,7 +124,14 @@ impl Node {
                 sync_planned: false,
                 batch: None,
             },
-            filler: Filling { filler, ahead: plan.ahead, tail: report.end, told, busy: false },
+            filler: Filling {
+                filler,
+                ahead: plan.ahead,
+                wanted: LogOffset::ZERO,
+                tail: report.end,
+                told,
+                busy: false,
+            },
             scrub: plan.workload.scrub.map(Scrubbing::new),
             unanswered: BTreeMap::new(),
             last_batch: LogOffset::ZERO,
@@ -328,6 +337,10 @@ impl Node {
                 self.writer.queue.push_back(Job::Finish);
                 self.write(stage);
             }
+            Effect::Fill(end) => {
+                self.filler.wanted = self.filler.wanted.max(end);
+                self.fill(stage);
+            }
             Effect::Message(message) => self.outbox.push(message),
             Effect::Fetch(fetch) => {
                 let entries = fetch.perform(&self.disk, self.layout).ok();
@@ -396,8 +409,9 @@ impl Node {
 
     /// The filler does a step if there is too little ahead of the tail.
     fn fill(&mut self, stage: &mut Stage) {
-        let Filling { filler, ahead, tail, told, busy } = &mut self.filler;
-        if *busy || (filler.room().filled_to >= *tail + *ahead && !told.disk_full) {
+        let Filling { filler, ahead, wanted, tail, told, busy } = &mut self.filler;
+        let target = (*tail + *ahead).max(*wanted);
+        if *busy || (filler.room().filled_to >= target && !told.disk_full) {
             return;
         }
         *busy = true;

@@ -21,7 +21,7 @@ use steadfast_store::disk::Disk;
 use steadfast_store::log::{Filler, Layout};
 use steadfast_store::retention;
 use steadfast_types::record::StoredMessage;
-use steadfast_types::{Timestamp, properties};
+use steadfast_types::{LogOffset, Timestamp, properties};
 use steadfast_wire::body::Body;
 use steadfast_wire::code::request as code;
 use steadfast_wire::frame::{self, Serialize};
@@ -107,6 +107,8 @@ pub(crate) struct Node {
     pub(crate) warnings: Vec<String>,
     writer: GroupWriter<MemDisk>,
     filler: Filler<MemDisk>,
+    /// What a write needs of it.
+    wanted: LogOffset,
     edge: Edge,
     pub(crate) ticks: u64,
     /// Milliseconds that the wall clock is ahead.
@@ -203,6 +205,7 @@ impl Node {
             warnings: report.warnings,
             writer,
             filler,
+            wanted: LogOffset::ZERO,
             edge,
             ticks: 0,
             wall_error: 0,
@@ -228,7 +231,7 @@ impl Node {
 
     /// Lets the filler work, and the broker look at its clock.
     pub(crate) fn fill(&mut self) {
-        let target = self.writer.end().end + (3 << 20);
+        let target = (self.writer.end().end + (3 << 20)).max(self.wanted);
         while self.filler.room().filled_to < target {
             self.filler.step().unwrap();
         }
@@ -345,6 +348,10 @@ impl Node {
             }
             Effect::Register(topics) => {
                 self.registered = topics;
+                None
+            }
+            Effect::Fill(end) => {
+                self.wanted = self.wanted.max(end);
                 None
             }
             Effect::Message(message) => {

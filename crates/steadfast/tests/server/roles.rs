@@ -39,6 +39,23 @@ fn a_broker_finds_a_name_server_that_starts_later() {
     until("the broker has registered", || client.route("TBW102").is_some());
 }
 
+/// It need not wait for its next registration to notice, as RocketMQ's brokers do.
+#[test]
+fn a_name_server_that_was_restarted_has_the_routes_again_at_once() {
+    let dirs = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let namesrv = Server::start(dirs[0].path(), &["role=namesrv"]);
+    let addr = namesrv.namesrv();
+    let names = format!("namesrvAddr={addr}");
+    let settings = ["role=broker", &names, "registerNameServerPeriod=60000"];
+    let _broker = Server::start(dirs[1].path(), &settings);
+    until("the broker has registered", || Client::connect(addr).route("TBW102").is_some());
+    namesrv.kill();
+    let port = format!("namesrvPort={}", addr.port());
+    let namesrv = Server::start(dirs[2].path(), &["role=namesrv", &port]);
+    let mut client = Client::connect(namesrv.namesrv());
+    until("the broker has registered again", || client.route("TBW102").is_some());
+}
+
 /// Registered with all name servers of the list and the one in its own process; each is on its own.
 #[test]
 fn a_broker_registers_with_every_name_server_and_outlives_the_loss_of_one() {
