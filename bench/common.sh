@@ -1,4 +1,5 @@
-# What the comparisons have in common; sourced by them. They set: all (their scenarios), and `peer`, `steadfast`, `out`.
+# What the comparisons have in common; sourced by them. They set `all`, their scenarios, and
+# define `up SYSTEM FLUSH`, `warm`, `down SYSTEM` and `cleanup`.
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 steadfast=${STEADFAST:-$root/target/dist/steadfast}
@@ -39,21 +40,25 @@ free_ports() {
   done
 }
 
-# in_turn SCENARIO FLUSH-HERE FLUSH-THERE COMMAND...: both systems, one after the other, in every round.
+# in_turn SCENARIO SYSTEM:FLUSH,... COMMAND...: the systems, one after the other, in every round.
 in_turn() {
-  local scenario=$1 round flush=([0]="$2" [1]="$3") system
-  shift 3
+  local scenario=$1 round system flush each
+  IFS=, read -ra each <<<"$2"
+  shift 2
   for round in $(seq "$rounds"); do
-    for i in 0 1; do
-      system=$([ $i = 0 ] && echo steadfast || echo rocketmq)
-      echo "== $scenario, round $round of $rounds: $system, ${flush[$i]}_FLUSH" >&2
-      up "$system" "${flush[$i]}"
+    for system in "${each[@]}"; do
+      flush=${system#*:} system=${system%:*}
+      echo "== $scenario, round $round of $rounds: $system, ${flush}_FLUSH" >&2
+      up "$system" "$flush"
       warm
       "$@" --label "$scenario/$system"
       down "$system"
     done
   done
 }
+
+# Both with SYNC_FLUSH.
+both=steadfast:SYNC,rocketmq:SYNC
 
 machine() {
   local disk

@@ -47,16 +47,21 @@ func main() {
 	}
 }
 
+func connect() (*nats.Conn, nats.JetStreamContext, error) {
+	conn, err := nats.Connect(*url)
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := conn.JetStream()
+	return conn, js, err
+}
+
 func run() error {
-	admin, err := nats.Connect(*url)
+	admin, js, err := connect()
 	if err != nil {
 		return err
 	}
 	defer admin.Close()
-	js, err := admin.JetStream()
-	if err != nil {
-		return err
-	}
 	_ = js.DeleteStream(stream)
 	config := nats.StreamConfig{Name: stream, Subjects: []string{"bench.*"}, Replicas: *replicas, Storage: nats.FileStorage}
 	if _, err := js.AddStream(&config); err != nil {
@@ -109,15 +114,11 @@ func run() error {
 
 // Sends until the time is up, then waits for what is in flight.
 func (lane *lane) run(number int, measureFrom, until time.Time) error {
-	conn, err := nats.Connect(*url)
+	conn, js, err := connect()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	js, err := conn.JetStream()
-	if err != nil {
-		return err
-	}
 	subject, body := fmt.Sprintf("bench.%d", number), make([]byte, *size)
 	type sent struct {
 		at  time.Time

@@ -33,6 +33,9 @@ impl Broker {
     /// Applies committed entries: consumers are woken, senders answered.
     pub(crate) fn apply(&mut self, now: Now, committed: &[Committed], out: &mut Out<'_>) {
         for entry in committed {
+            if let Err(error) = self.members_changed(&entry.entry) {
+                return self.poison(&format!("entry {}: {error}", entry.entry.index), out);
+            }
             if let Err(at) = self.apply_entry(now, entry, out) {
                 let index = entry.entry.index;
                 let cause = format!(

@@ -13,8 +13,10 @@ use crate::clock::Clock;
 use crate::damage::Damage;
 use crate::io::{ConnId, Effect, Input, Now, Origin};
 use crate::membership::Membership;
+use crate::mending::Mending;
 use crate::options::Options;
 use crate::pending::{Ack, Bundle, InFlight, Parked, Pending, not_stored, unknown};
+use crate::preferred::Preference;
 use crate::recent::{HotTail, RecentKeys};
 use crate::reply::Reply;
 use crate::request::Request;
@@ -56,8 +58,11 @@ pub struct Broker {
     pub(crate) state: State,
     pub(crate) group: Group,
     pub(crate) membership: Membership,
+    pub(crate) preference: Preference,
     /// Ticks at which the group's time goes on, in a group of several.
     pub(crate) next_tick: Option<u64>,
+    /// What was last told: it has all that it may have acknowledged.
+    pub(crate) is_complete: bool,
     /// The group's next write, for which there is no space yet.
     pub(crate) held_write: Option<Write>,
     pub(crate) confirming: Confirming,
@@ -73,6 +78,9 @@ pub struct Broker {
     pub(crate) layout: Layout,
     pub(crate) retaining: Retaining,
     pub(crate) damage: Damage,
+    pub(crate) mending: Mending,
+    /// Identity of the group, as its segments name it.
+    pub(crate) identity: u64,
     pub(crate) pending: Pending,
     /// What was proposed and is not committed, in the order of the log. In a group of one that is one batch at most.
     pub(crate) in_flight: VecDeque<InFlight>,
@@ -112,6 +120,7 @@ impl Broker {
         self.expire(now, out);
         self.deliver(now, out);
         self.look_after_space(now, out);
+        self.look_after_damage(now, out);
         self.ask_quorum(now, out);
         self.propose(now, out);
         self.maybe_checkpoint(now, out);
@@ -132,6 +141,7 @@ impl Broker {
             deliveries,
             self.retention_deadline(),
             self.tick_deadline(),
+            self.mending_deadline(),
         ];
         others.into_iter().chain([writes, pending, parked]).flatten().min()
     }
@@ -163,6 +173,9 @@ impl Broker {
             }
             Input::Message(message) => self.message(now, message, out),
             Input::Fetched(number, entries) => self.fetched(now, number, entries, out),
+            Input::MetDamage(at) => self.suspect(at),
+            Input::PartRead(job, bytes) => self.part_read(job, bytes, out),
+            Input::Mended(done) => self.mended(now, done, out),
             Input::Transfer(to) => self.transfer(now, to, out),
             Input::Freed(result) => self.freed(now, result, out),
             Input::ReadDone(number, result) => self.read_done(now, number, result, out),

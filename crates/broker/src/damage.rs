@@ -39,6 +39,20 @@ impl Damage {
         self.unverified.len()
     }
 
+    /// A segment has none any more.
+    pub(crate) fn lift(&mut self, base: LogOffset) {
+        self.forget(&[base]);
+        self.told.clear();
+    }
+
+    /// Whether something is to be told of, which is then noted: it was not lately, and not too much else was.
+    pub(crate) fn may_tell(&mut self, now: Now, what: &str) -> bool {
+        self.told.retain(|_, at| now.ticks - *at < TOLD_FOR);
+        let may = self.told.len() < TOLD_MAX && !self.told.contains_key(what);
+        may.then(|| self.told.insert(what.to_owned(), now.ticks));
+        may
+    }
+
     /// Forgets segments that are gone.
     pub(crate) fn forget(&mut self, bases: &[LogOffset]) {
         for base in bases {
@@ -78,16 +92,11 @@ impl Broker {
 
     /// A read met damage. Whoever asked learns it from the answer; this tells the operator.
     pub(crate) fn met_damage(&mut self, now: Now, reader: &str, cause: &str, out: &mut Out<'_>) {
-        let Damage { reads, told, .. } = &mut self.damage;
-        *reads += 1;
-        told.retain(|_, at| now.ticks - *at < TOLD_FOR);
-        if told.len() == TOLD_MAX || told.contains_key(cause) {
-            return;
+        self.damage.reads += 1;
+        if self.damage.may_tell(now, cause) {
+            let remedy = self.membership.remedy();
+            out(Effect::Warn(format!("{reader} met damage: {cause}; {remedy}")));
         }
-        told.insert(cause.to_owned(), now.ticks);
-        out(Effect::Warn(format!(
-            "{reader} met damage: {cause}; restore its file from a copy, or see `steadfast repair`"
-        )));
     }
 
     /// A segment was verified: what is known of it now replaces what was known before.
@@ -101,7 +110,7 @@ impl Broker {
         }
         match result {
             Ok(mut records) => {
-                let holes = self.holes();
+                let (holes, remedy) = (self.holes(), self.membership.remedy());
                 records.retain(|record| !holes.contains(&record.log_offset));
                 if records.is_empty() {
                     return;
@@ -111,13 +120,15 @@ impl Broker {
                 {
                     out(Effect::Warn(format!(
                         "the message at offset {offset} of queue {queue} (log offset {log_offset}) is damaged on disk; \
-                         restore its file from a copy, or see `steadfast repair`"
+                         {remedy}"
                     )));
                 }
                 self.damage.segments.insert(base, records);
             }
             Err(cause) => {
-                out(Effect::Warn(format!("the log file {base} cannot be verified: {cause}")));
+                let remedy = self.membership.remedy();
+                out(Effect::Warn(format!("the log file {base} cannot be verified: {cause}; {remedy}")));
+                self.suspect(base + (self.layout.segment_size - 1));
                 self.damage.unverified.insert(base, cause);
             }
         }

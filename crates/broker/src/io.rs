@@ -8,7 +8,7 @@ use bytes::Bytes;
 use steadfast_consensus::{Fetch, Message, ReplicaId, Role, Write};
 use steadfast_store::checkpoint::Checkpoint;
 use steadfast_store::disk::Space;
-use steadfast_store::log::{Entry, Gone, Mark, Room};
+use steadfast_store::log::{Entry, Gone, Mark, Mend, MendError, Next, Room};
 use steadfast_store::reader::Records;
 use steadfast_store::run::RunInfo;
 use steadfast_store::unit::{KeyEntry, QueueName, Unit};
@@ -92,6 +92,12 @@ pub enum Input {
     /// [`Effect::Fetch`] with this number was done: the entries, each with the log offset of its frame; None if they could
     /// not be read.
     Fetched(u64, Option<Vec<(Entry, LogOffset)>>),
+    /// Damage was met at a place of the log ([`crate::reader::Reader::take_met`], or by a fetch). A group of several repairs it.
+    MetDamage(LogOffset),
+    /// [`Effect::ReadPart`] was done; None if the bytes are not there.
+    PartRead(PartJob, Option<Bytes>),
+    /// [`Effect::Mend`] was done.
+    Mended(MendDone),
     /// Hand leadership of the group over, if this replica has it: to this one, or to the one whose log goes furthest.
     Transfer(Option<ReplicaId>),
     /// Stop cleanly: refuse what is new, finish what is in flight, then [`Effect::Stopped`].
@@ -142,8 +148,15 @@ pub enum Effect {
     Message(Message),
     /// Read entries from the log ([`Fetch::perform`]), then give [`Input::Fetched`].
     Fetch(Fetch),
+    /// Read bytes of the log for another replica ([`crate::reader::Reader::part`]), then give [`Input::PartRead`].
+    ReadPart(PartJob),
+    /// Go on with a damaged segment ([`crate::reader::Reader::mend`]), then give [`Input::Mended`]. At most one is under way, and
+    /// none while files are freed.
+    Mend(MendJob),
     /// The replica has this role in its group from now on. Only of a group of several.
     Role(Term, Role),
+    /// Whether the replica has all that it may have acknowledged, from now on; it has at first. Only of a group of several.
+    Complete(bool),
     /// Read from disk, then give [`Input::ReadDone`] with the same number.
     Read(u64, ReadJob),
     /// Write an index run and a snapshot, then give [`Input::CheckpointDone`]. At most one is under way.
@@ -162,6 +175,35 @@ pub enum Effect {
     Warn(String),
     /// Everything acknowledged is done; the process may end.
     Stopped,
+}
+
+/// Bytes of the log that another replica asks for; they lie in one segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartJob {
+    /// Who asks.
+    pub to: ReplicaId,
+    /// The number of its question.
+    pub number: u64,
+    /// Which bytes.
+    pub stretch: Range<LogOffset>,
+}
+
+/// A damaged segment, and what another replica has of what it needs.
+#[derive(Debug)]
+pub struct MendJob {
+    /// The segment.
+    pub mend: Box<Mend>,
+    /// What was asked for, if anything was.
+    pub part: Option<Bytes>,
+}
+
+/// How it is with a damaged segment.
+#[derive(Debug)]
+pub struct MendDone {
+    /// The segment.
+    pub mend: Box<Mend>,
+    /// What is next.
+    pub result: Result<Next, MendError>,
 }
 
 /// Files to be freed.

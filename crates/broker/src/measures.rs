@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use steadfast_consensus::PeerProgress;
+use steadfast_store::log::Mended;
 use steadfast_types::{LogOffset, Term};
 
 /// What a message is to RocketMQ's metrics (`TopicMessageType`).
@@ -123,6 +125,8 @@ pub struct Measures {
     /// It may lack entries that it has acknowledged, so that its vote does not count as if it had them; only of a replica
     /// of several.
     pub incomplete: bool,
+    /// How far the other replicas are; empty if this one does not lead a group of several.
+    pub peers: Vec<PeerProgress>,
     /// Term of the group; grows with every start.
     pub term: Term,
     /// What clients may do.
@@ -163,6 +167,10 @@ pub struct Measures {
     pub damaged_reads: u64,
     /// Damaged messages that were given up, which consumers pass.
     pub given_up: usize,
+    /// Damaged files of the log that are being fetched from other replicas.
+    pub repairing: usize,
+    /// What was fetched and repaired since the start.
+    pub repaired: Mended,
     /// Files of the log that the scrub could not verify.
     pub unverified: usize,
     /// End of the log that is durable and visible.

@@ -10,7 +10,10 @@ pub struct Membership {
     pub id: ReplicaId,
     /// All replicas of the group, this one too: 1, 3 or 5.
     pub voters: Vec<ReplicaId>,
-    /// Where election time-outs come from; to differ between replicas.
+    /// The one of them that leads whenever it can; None if that is left to the election.
+    pub preferred: Option<ReplicaId>,
+    /// Where election time-outs come from, and what names this start of the replica's process to the others: to be drawn
+    /// at random for each start, and not 0.
     pub seed: u64,
     /// Milliseconds of a tick.
     pub tick: u64,
@@ -28,7 +31,8 @@ impl Membership {
 
     /// A replica of a group, with the usual times and limits.
     pub fn of(id: ReplicaId, voters: Vec<ReplicaId>) -> Self {
-        Self { id, voters, seed: id, tick: 50, timing: Timing::default(), limits: Limits::default() }
+        let (timing, limits) = (Timing::default(), Limits::default());
+        Self { id, voters, preferred: None, seed: id, tick: 50, timing, limits }
     }
 
     /// Whether there is no other replica.
@@ -39,6 +43,19 @@ impl Membership {
     /// What a replica is called in texts, as in RocketMQ's DLedger: `nK` is number K + 1.
     pub fn name(id: ReplicaId) -> String {
         format!("n{}", id.saturating_sub(1))
+    }
+
+    /// How many of so many replicas acknowledge and elect.
+    pub fn quorum(count: usize) -> usize {
+        count / 2 + 1
+    }
+
+    /// What becomes of damage, for a person who reads of it.
+    pub(crate) fn remedy(&self) -> &'static str {
+        match self.is_alone() {
+            true => "restore its file from a copy, or see `steadfast repair`",
+            false => "it is fetched from another replica",
+        }
     }
 
     /// What the meta file says of it: its id, or 0 for a group of one.

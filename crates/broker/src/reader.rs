@@ -3,14 +3,16 @@
 //! covers, by the first read that needs it; that read and those after it wait for this, until they are late.
 
 mod extents;
+mod mend;
 mod query;
 mod queue;
 mod rebuild;
 mod scrub;
 mod slot;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use steadfast_store::checkpoint::{INDEX_DIR, Snapshot};
@@ -25,7 +27,7 @@ use steadfast_types::{LogOffset, QueueOffset, Timestamp};
 pub use self::query::QUERY_BYTES;
 use self::query::{OTHER_KEYS, Wanted};
 use self::queue::{Choice, Matching};
-use self::rebuild::rebuild_run;
+use self::rebuild::{Broken, rebuild_run};
 use self::slot::{NoRun, Slot};
 use crate::filter::TagFilter;
 use crate::io::{Freeing, ReadJob, ReadResult};
@@ -54,7 +56,7 @@ pub(crate) enum Failure {
     #[error("more than {OTHER_KEYS} messages have other keys with the same hash; ask for a shorter time")]
     Collisions,
     #[error("the index run that begins at log offset {0} cannot be made again: {1}")]
-    Rebuild(LogOffset, String),
+    Rebuild(LogOffset, Broken),
 }
 
 /// The index runs by the stretches that they cover, oldest first.
@@ -72,6 +74,8 @@ pub struct Reader<D: Disk> {
     covered: RwLock<LogOffset>,
     /// Damaged messages that were met when a run was made again: they match every filter and every key.
     fenced: RwLock<Vec<Fenced>>,
+    /// The last place of damage that was met in each segment, for whoever can have it repaired.
+    met: Mutex<BTreeMap<LogOffset, LogOffset>>,
 }
 
 impl<D: Disk> Reader<D> {
@@ -79,9 +83,9 @@ impl<D: Disk> Reader<D> {
     pub(crate) fn new(disk: D, layout: Layout, gone: Gone, cache_bytes: usize) -> Self {
         let log = LogReader::new(disk.clone(), log::DIR, cache_bytes);
         let gone = RwLock::new(gone);
-        let (covered, fenced) = Default::default();
+        let (covered, fenced, met) = Default::default();
         let slots = RwLock::new(Slots::default());
-        Self { disk, layout, log, slots, gone, covered, fenced }
+        Self { disk, layout, log, slots, gone, covered, fenced, met }
     }
 
     /// Takes over the runs that a snapshot names. Call it before the core hears that the checkpoint is done.
@@ -121,7 +125,8 @@ impl<D: Disk> Reader<D> {
     pub fn rebuild_one(&self) -> Result<bool, String> {
         let slots = self.slots();
         let Some(slot) = slots.iter().find(|slot| slot.is_missing()) else { return Ok(false) };
-        self.run_of(slot, &|| false).map(|_| true).map_err(|error| error.to_string())
+        let made = self.run_of(slot, &|| false).inspect_err(|failure| self.note(failure));
+        made.map(|_| true).map_err(|error| error.to_string())
     }
 
     /// Whether a job reads little, wherever its bytes are.
@@ -138,7 +143,8 @@ impl<D: Disk> Reader<D> {
     /// Does one job. Once it is `late` it makes no run again, nor waits for one: what needs one is answered with
     /// [`ReadResult::Incomplete`].
     pub fn perform(&self, job: ReadJob, late: Late<'_>) -> ReadResult {
-        self.try_perform(job, late).unwrap_or_else(|failure| match &failure {
+        let result = self.try_perform(job, late);
+        result.inspect_err(|failure| self.note(failure)).unwrap_or_else(|failure| match &failure {
             Failure::Read(ReadError::NotFound { .. }) => ReadResult::NotFound,
             Failure::Read(ReadError::Damaged { .. }) => ReadResult::Damaged(failure.to_string()),
             Failure::Late { .. } | Failure::SearchedSome { .. } => {
@@ -146,6 +152,15 @@ impl<D: Disk> Reader<D> {
             }
             _ => ReadResult::Failed(failure.to_string()),
         })
+    }
+
+    /// Remembers where the damage is that a failure tells of.
+    fn note(&self, failure: &Failure) {
+        match failure {
+            Failure::Read(ReadError::Damaged { log_offset, .. }) => self.meet(*log_offset),
+            Failure::Rebuild(_, Broken { at: Some(at), .. }) => self.meet(*at),
+            _ => {}
+        }
     }
 
     fn try_perform(&self, job: ReadJob, late: Late<'_>) -> Result<ReadResult, Failure> {

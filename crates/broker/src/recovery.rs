@@ -8,7 +8,9 @@ mod replay;
 use std::fmt;
 use std::sync::Arc;
 
-use steadfast_consensus::{Group, GroupWriter, LogView, Recovered, RecoveryError, ReplicaId, Vote, recover};
+use steadfast_consensus::{
+    Group, GroupWriter, LogView, Recovered, RecoveryError, ReplicaId, UnknownChange, Vote, recover,
+};
 use steadfast_store::checkpoint::{self, CheckpointError, INDEX_DIR, SNAPSHOT_DIR, Snapshot};
 use steadfast_store::disk::{Disk, Mode};
 use steadfast_store::file::FileError;
@@ -110,6 +112,14 @@ pub enum OpenError {
     /// The directory is not that of whoever opens it.
     #[error(transparent)]
     Foreign(#[from] Foreign),
+    /// A committed change of the group's members is of a later version.
+    #[error("entry {index}: {error}")]
+    Members {
+        /// The entry.
+        index: LogIndex,
+        /// What is wrong.
+        error: UnknownChange,
+    },
     /// A record that was acknowledged is damaged, and with it the knowledge of what it was.
     #[error(
         "the record at log offset {at} in entry {index} was acknowledged and is damaged beyond telling what it was"
@@ -234,10 +244,13 @@ fn open_with<D: Disk>(
         (mark, None)
     } else {
         let terms = replay.broker.state.terms.all().to_vec();
-        let view = LogView::with_history(from, terms, log::segment_starts(&disk, from.end)?);
+        let members = replay.broker.state.members.clone();
+        let view = LogView::with_history(from, terms, log::segment_starts(&disk, from.end)?, members);
         replay.window = Some(Window::new(watermark));
         let Recovered { view, end, fence, .. } =
-            recover(&disk, &mut meta, scan, view, |found| replay.found(found.clone()))?;
+            recover(&disk, &mut meta, scan, view, membership.seed.max(1), |found| {
+                replay.found(found.clone())
+            })?;
         report.warnings.extend(fence.filter(|_| !report.fresh).map(|Fence { floor, .. }| {
             let last = end.index;
             let lost = match floor.index.get() {
@@ -270,9 +283,12 @@ fn open_with<D: Disk>(
         }
     }
     broker.membership = membership.clone();
+    broker.identity = group;
     checkpoint::remove_unnamed_runs(&disk)?;
     let bases = log::segment_bases(&disk)?;
-    report.warnings.extend(files::incomplete(&disk, &bases, &broker, end.end)?);
+    let incomplete = files::incomplete(&disk, &bases, &broker, end.end)?;
+    report.warnings.extend(incomplete.warnings(&broker));
+    incomplete.places(layout).for_each(|place| broker.suspect(place));
     let leftover = files::leftover(&bases, &broker, end.end);
     if !leftover.is_empty() {
         report.warnings.push(format!("{} dropped segments are still to be freed", leftover.len()));

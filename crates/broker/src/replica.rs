@@ -7,10 +7,10 @@
 //! ```
 
 use bytes::Bytes;
-use steadfast_consensus::{Fetch, Message, Output, ReplicaId, Role, Write};
+use steadfast_consensus::{Body, Fetch, Message, Output, ReplicaId, Role, Write};
 use steadfast_store::log::{Entry, frame_len};
 use steadfast_store::sabotage::{self, Sabotage};
-use steadfast_types::{LogIndex, LogOffset, Term};
+use steadfast_types::{LogIndex, LogOffset, Position, Term};
 use steadfast_wire::code::response;
 
 use crate::broker::{Broker, Out, Phase, acknowledge, reply};
@@ -28,6 +28,16 @@ impl Broker {
     /// The last entry that was applied.
     pub fn applied(&self) -> LogIndex {
         self.applied.index
+    }
+
+    /// The last entry of its log, whether it is durable yet or not.
+    pub fn last(&self) -> Position {
+        self.group.last()
+    }
+
+    /// Whether it has, as far as it knows, everything that it ever acknowledged ([ADR 9](../../../docs/adr/0009-recovery-of-several.md)).
+    pub fn is_complete(&self) -> bool {
+        self.group.fence().is_none()
     }
 
     /// Whether it leads its group, as far as it knows.
@@ -72,6 +82,7 @@ impl Broker {
             *next = now.ticks + tick;
             self.group.tick();
             self.advance(now, out);
+            self.prefer(now, out);
         }
     }
 
@@ -82,9 +93,19 @@ impl Broker {
 
     /// Another replica says something.
     pub(crate) fn message(&mut self, now: Now, message: Message, out: &mut Out<'_>) {
-        if self.takes_part() {
-            self.group.step(message);
-            self.advance(now, out);
+        if !self.takes_part() {
+            return;
+        }
+        let from = message.from;
+        match message.body {
+            Body::LogRequest { .. } | Body::LogPart { .. } if !self.group.is_for_it(&message) => {}
+            Body::LogRequest { number, stretch } => self.part_wanted(from, (number, stretch), out),
+            Body::LogPart { number, at, bytes } => self.part_came(now, from, (number, at, bytes), out),
+            _ => {
+                self.hear_preferred(now, &message);
+                self.group.step(message);
+                self.advance(now, out);
+            }
         }
     }
 
@@ -112,13 +133,18 @@ impl Broker {
 
     /// Does what the group wants after an input.
     pub(crate) fn advance(&mut self, now: Now, out: &mut Out<'_>) {
-        let Output { write, messages, fetches, committed, reads, role, halted } = self.group.drain();
+        let Output { write, messages, fetches, committed, reads, role, news, halted } = self.group.drain();
         self.pass_on(write, messages, fetches, out);
+        news.iter().for_each(|news| self.tell_news(news, out));
         // The next write starts before the answers to this one are made: the disk does not wait for them.
         self.propose(now, out);
         self.apply(now, &committed, out);
         if let Some((term, role)) = role {
             self.has_role(now, term, role, out);
+        }
+        let is_complete = self.group.fence().is_none();
+        if std::mem::replace(&mut self.is_complete, is_complete) != is_complete {
+            out(Effect::Complete(is_complete));
         }
         self.confirmed(now, &reads, out);
         if let Some(halt) = halted {
@@ -138,7 +164,9 @@ impl Broker {
             self.held_write = Some(write);
             self.write(out);
             // Entries that came while another write was under way may need more space than a filler keeps ready.
-            if let Some(held) = &self.held_write {
+            if let Some(held) = &self.held_write
+                && !sabotage::is(Sabotage::HeldWriteNotFilled)
+            {
                 out(Effect::Fill(end_of(held)));
             }
         }
@@ -226,7 +254,7 @@ impl Broker {
             _ => format!(
                 "replica {id} of {name} knows no leader: an election is under way, or fewer than {} of {count} replicas \
                  reach each other; ask again, and look after the other replicas if that lasts",
-                count / 2 + 1
+                Membership::quorum(count)
             ),
         }
     }

@@ -42,6 +42,32 @@ fn what_one_leader_took_the_next_one_goes_on_with() {
     }
 }
 
+/// A new disk is one that was lost: who has it says so until it has the leader's log.
+#[test]
+fn a_replica_says_from_when_on_it_has_all_that_it_should_have() {
+    let mut group = Replicas::new(3);
+    let leader = group.leader();
+    group.pass(100);
+    let lost = group.others(leader)[0];
+    assert!(group.node(lost).is_complete);
+    group.without_space(lost);
+    group.cut.insert(lost);
+    group.send(leader, "T", 0, "while it is away");
+    assert!(group.node(lost).measure().incomplete);
+    group.pass(2_000);
+    assert!(!group.node(lost).is_complete);
+    let behind = |group: &mut Replicas| {
+        let peers = group.node(leader).measure().peers;
+        peers.into_iter().find(|peer| peer.replica == lost).map(|peer| (peer.behind > 0, peer.answers))
+    };
+    assert_eq!(behind(&mut group), Some((true, false)));
+    group.node(lost).fill();
+    group.cut.clear();
+    group.pass(2_000);
+    assert!(group.node(lost).is_complete && group.agree());
+    assert_eq!(behind(&mut group), Some((false, true)));
+}
+
 /// A checkpoint of its own, or a restart, changes nothing of what a replica knows.
 #[test]
 fn a_replica_that_was_started_again_is_in_the_same_state() {

@@ -7,24 +7,29 @@
 //! 48 u64 index | 56 u64 its term | 64 u64 commit index | 72 u64 its term | 80 u64 log offset, number of a read or of a question, or index
 //! 88 u64 another index | 96 u64 its term
 //! 104 u32 number of entries | 108 u32 zero
-//! 112 per entry: u64 term | u32 length of its payload | u8 kind | three zeroes      then the payloads, one after the other
+//! 112 the sender's start: u64 identity of the disk | u64 life | u64 number
+//! 136 the receiver's start as the sender knows it, in the same form, all 0 if it does not | 160 u64 index of the entry that tells it
+//! 168 u64 index of the entry with the last start of the sender that it knows of
+//! 176 per entry: u64 term | u32 length of its payload | u8 kind | three zeroes      then the payloads, one after the other
 //! ```
 //!
-//! Fields that a kind does not use are 0. The index of an entry follows from that of the one before.
+//! Fields that a kind does not use are 0. The index of an entry follows from that of the one before. A question for bytes of
+//! the log has their beginning and end at 48 and 64, the answer their beginning at 48, and the bytes themselves at 176.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut, TryGetError};
 use steadfast_store::log::{Entry, Kind, PAYLOAD_MAX};
 use steadfast_store::meta::Fence;
 use steadfast_types::{LogIndex, LogOffset, Position, Term};
 
-use crate::message::{Append, Body, Message};
+use crate::members::{Change, Recorded, get_start, put_start};
+use crate::message::{Append, Body, Card, Message, PART_MAX};
 
 /// Bytes of a message without its entries.
-pub const HEADER_LEN: usize = 112;
+pub const HEADER_LEN: usize = 176;
 /// Bytes of the largest message that is taken.
 pub const MESSAGE_MAX: usize = 2 * PAYLOAD_MAX;
 const MAGIC: u32 = 0x5346_524D;
-const VERSION: u16 = 2;
+const VERSION: u16 = 4;
 const PER_ENTRY: usize = 16;
 
 const APPEND: u8 = 1;
@@ -36,6 +41,8 @@ const HEARTBEAT_RESPONSE: u8 = 6;
 const TIMEOUT_NOW: u8 = 7;
 const INQUIRY: u8 = 8;
 const STANDING: u8 = 9;
+const LOG_REQUEST: u8 = 10;
+const LOG_PART: u8 = 11;
 
 /// Rejected, a pre-vote.
 const FLAG: u8 = 1;
@@ -43,6 +50,8 @@ const FLAG: u8 = 1;
 const SECOND_FLAG: u8 = 2;
 /// Carries a read, or a fence.
 const THIRD_FLAG: u8 = 4;
+/// The sender has everything; of all kinds.
+const WHOLE: u8 = 8;
 
 /// Why bytes are not a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -108,8 +117,8 @@ struct Fields {
 
 /// Bytes of a message once it is encoded.
 pub fn encoded_len(message: &Message) -> usize {
-    let entries = entries_of(message).iter();
-    HEADER_LEN + entries.map(|entry| PER_ENTRY + entry.payload.len()).sum::<usize>()
+    let payloads: usize = payloads_of(message).map(Bytes::len).sum();
+    HEADER_LEN + PER_ENTRY * entries_of(message).len() + payloads
 }
 
 fn entries_of(message: &Message) -> &[Entry] {
@@ -119,19 +128,29 @@ fn entries_of(message: &Message) -> &[Entry] {
     }
 }
 
+/// What follows the header and the table of entries.
+fn payloads_of(message: &Message) -> impl Iterator<Item = &Bytes> {
+    let part = match &message.body {
+        Body::LogPart { bytes, .. } => Some(bytes),
+        _ => None,
+    };
+    entries_of(message).iter().map(|entry| &entry.payload).chain(part)
+}
+
 /// Encodes a message of a group.
 pub fn encode(group: u64, message: &Message) -> Encoded {
     let fields = fields_of(&message.body);
     let entries = entries_of(message);
-    let payloads: Vec<Bytes> = entries.iter().map(|entry| entry.payload.clone()).collect();
+    let payloads: Vec<Bytes> = payloads_of(message).cloned().collect();
     let head_len = HEADER_LEN + PER_ENTRY * entries.len();
     let mut head = BytesMut::with_capacity(head_len);
     head.put_u32(MAGIC);
     head.put_u32(0);
     head.put_u32(encoded_len(message) as u32);
     head.put_u16(VERSION);
+    let Card { start, whole, known, accounted } = message.card;
     head.put_u8(fields.kind);
-    head.put_u8(fields.flags);
+    head.put_u8(fields.flags | if whole { WHOLE } else { 0 });
     for number in [group, message.from, message.to, message.term.get()] {
         head.put_u64(number);
     }
@@ -144,6 +163,11 @@ pub fn encode(group: u64, message: &Message) -> Encoded {
     head.put_u64(fields.floor.term.get());
     head.put_u32(entries.len() as u32);
     head.put_u32(0);
+    let known = known.unwrap_or_default();
+    put_start(&mut head, start);
+    put_start(&mut head, known.start);
+    head.put_u64(known.at.get());
+    head.put_u64(accounted.get());
     for entry in entries {
         head.put_u64(entry.term.get());
         head.put_u32(entry.payload.len() as u32);
@@ -154,6 +178,11 @@ pub fn encode(group: u64, message: &Message) -> Encoded {
         payloads.iter().fold(crc32c::crc32c(&head[8..]), |crc, bytes| crc32c::crc32c_append(crc, bytes));
     head[4..8].copy_from_slice(&crc.to_be_bytes());
     Encoded { head: head.freeze(), payloads }
+}
+
+/// A log offset in the place of an index.
+fn at_offset(at: LogOffset) -> Position {
+    Position { index: LogIndex::new(at.get()), term: Term::ZERO }
 }
 
 fn fields_of(body: &Body) -> Fields {
@@ -198,6 +227,16 @@ fn fields_of(body: &Body) -> Fields {
         Body::Standing { nonce, last } => {
             Fields { kind: STANDING, position: *last, extra: *nonce, ..Fields::default() }
         }
+        Body::LogRequest { number, stretch } => Fields {
+            kind: LOG_REQUEST,
+            position: at_offset(stretch.start),
+            commit: at_offset(stretch.end),
+            extra: *number,
+            ..Fields::default()
+        },
+        Body::LogPart { number, at, .. } => {
+            Fields { kind: LOG_PART, position: at_offset(*at), extra: *number, ..Fields::default() }
+        }
     }
 }
 
@@ -239,15 +278,28 @@ pub fn decode(group: u64, bytes: Bytes) -> Result<Message, CodecError> {
     let floor = Position { index: LogIndex::new(head.get_u64()), term: Term::new(head.get_u64()) };
     let count = head.get_u32() as usize;
     head.advance(4);
-    if from == 0 || to == 0 || term == Term::ZERO || (kind != APPEND && !head.is_empty()) {
+    let card = card(flags, &mut head).map_err(|_| CodecError::Malformed)?;
+    let is_bare = !matches!(kind, APPEND | LOG_PART);
+    if from == 0 || to == 0 || term == Term::ZERO || (is_bare && !head.is_empty()) {
         return Err(CodecError::Malformed);
     }
     let fields = Fields { kind, flags, position, commit, extra, floor };
     let body = match kind {
         APPEND => append(&fields, term, count, head)?,
+        LOG_PART if count == 0 && head.len() as u64 <= PART_MAX => {
+            Body::LogPart { number: extra, at: LogOffset::new(position.index.get()), bytes: head }
+        }
         _ => body_of(&fields)?,
     };
-    Ok(Message { from, to, term, body })
+    Ok(Message { from, to, term, card, body })
+}
+
+fn card(flags: u8, head: &mut Bytes) -> Result<Card, TryGetError> {
+    let (start, known) = (get_start(head)?, get_start(head)?);
+    let known = Recorded { start: known, at: LogIndex::new(head.try_get_u64()?) };
+    let known = (known != Recorded::default()).then_some(known);
+    let accounted = LogIndex::new(head.try_get_u64()?);
+    Ok(Card { start, whole: flags & WHOLE != 0, known, accounted })
 }
 
 fn body_of(fields: &Fields) -> Result<Body, CodecError> {
@@ -274,6 +326,14 @@ fn body_of(fields: &Fields) -> Result<Body, CodecError> {
         TIMEOUT_NOW => Body::TimeoutNow,
         INQUIRY => Body::Inquiry { nonce: extra, last: position },
         STANDING => Body::Standing { nonce: extra, last: position },
+        LOG_REQUEST => {
+            let stretch = LogOffset::new(position.index.get())..LogOffset::new(commit.index.get());
+            let len = stretch.end.get().checked_sub(stretch.start.get());
+            if !len.is_some_and(|len| (1..=PART_MAX).contains(&len)) {
+                return Err(CodecError::Malformed);
+            }
+            Body::LogRequest { number: extra, stretch }
+        }
         _ => return Err(CodecError::Malformed),
     })
 }
@@ -292,15 +352,19 @@ fn append(fields: &Fields, term: Term, count: usize, mut rest: Bytes) -> Result<
         let kind = match kind {
             kind if kind == Kind::Batch as u8 && len > 0 => Kind::Batch,
             kind if kind == Kind::Leader as u8 && len == 0 => Kind::Leader,
-            // Nobody changes a group's members yet.
+            kind if kind == Kind::Membership as u8 => Kind::Membership,
             _ => return Err(CodecError::Malformed),
         };
         let index = last.index.get().checked_add(1).map(LogIndex::new).ok_or(CodecError::Malformed)?;
         if entry_term < last.term || entry_term > term || len > PAYLOAD_MAX || len > rest.len() {
             return Err(CodecError::Malformed);
         }
+        let payload = rest.split_to(len);
+        if kind == Kind::Membership && Change::decode(&payload).is_err() {
+            return Err(CodecError::Malformed);
+        }
         last = Position { index, term: entry_term };
-        entries.push(Entry { index, term: entry_term, kind, payload: rest.split_to(len) });
+        entries.push(Entry { index, term: entry_term, kind, payload });
     }
     if !rest.is_empty() {
         return Err(CodecError::Malformed);

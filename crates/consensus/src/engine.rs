@@ -6,7 +6,7 @@ use steadfast_store::log::{Entry, Kind};
 use steadfast_store::meta::Fence;
 use steadfast_types::{LogIndex, LogOffset, Position, Term};
 
-use crate::message::{Append, Body, Message};
+use crate::message::{Append, Body, Card, Message};
 
 pub(crate) fn entry_from_engine(entry: EngineEntry) -> Entry {
     let kind = match entry.get_entry_type() {
@@ -27,10 +27,11 @@ pub(crate) fn entry_to_engine(entry: Entry) -> EngineEntry {
 }
 
 /// The message for a peer, None for what we do not send. `place_of` knows where the entries it holds lie; `last` and
-/// `fence` are this replica's.
+/// `fence` are this replica's, `card` is for that peer.
 pub(crate) fn message_from_engine(
     m: EngineMessage,
     (last, fence): (Position, Option<Fence>),
+    card: Card,
     place_of: impl Fn(u64) -> Option<LogOffset>,
 ) -> Option<Message> {
     let commit = LogIndex::new(m.commit);
@@ -72,12 +73,12 @@ pub(crate) fn message_from_engine(
         // are not sent yet.
         _ => return None,
     };
-    Some(Message { from, to, term, body })
+    Some(Message { from, to, term, card, body })
 }
 
 /// None for what the engine knows nothing of.
 pub(crate) fn message_to_engine(message: Message) -> Option<EngineMessage> {
-    let Message { from, to, term, body } = message;
+    let Message { from, to, term, body, .. } = message;
     let mut m = EngineMessage { from, to, term: term.get(), ..EngineMessage::default() };
     let context = |read: Option<u64>| read.map(|read| read.to_be_bytes().to_vec().into()).unwrap_or_default();
     match body {
@@ -117,6 +118,7 @@ pub(crate) fn message_to_engine(message: Message) -> Option<EngineMessage> {
         }
         Body::TimeoutNow => m.set_msg_type(MessageType::MsgTimeoutNow),
         Body::Inquiry { .. } | Body::Standing { .. } => return None,
+        Body::LogRequest { .. } | Body::LogPart { .. } => return None,
     }
     Some(m)
 }

@@ -2,20 +2,25 @@
 
 mod losses;
 mod ready;
+mod starts;
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use raft::eraftpb::{ConfState, Entry as EngineEntry, HardState, Message as EngineMessage, MessageType};
-use raft::{RaftState, RawNode, StateRole};
+use raft::{Progress, ProgressState, RaftState, RawNode, StateRole};
 use steadfast_store::log::{Entry, Layout, Mark, Place};
-use steadfast_store::meta::Fence;
+use steadfast_store::meta::{Fence, Past, Start};
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_types::{LogIndex, LogOffset, Position, Term};
 
 use crate::ReplicaId;
 use crate::engine::message_to_engine;
 use crate::fence::Round;
-use crate::message::{Body, Message};
-use crate::output::{Halt, Output, Read, Role, Vote};
+use crate::members::Recorded;
+use crate::message::{Body, Card, Message};
+use crate::output::{Halt, Output, PeerProgress, Read, Role, Vote};
+use crate::recovery::Standing;
 use crate::settings::{Limits, Settings, Timing};
 use crate::timeouts::Timeouts;
 use crate::view::LogView;
@@ -69,8 +74,16 @@ pub struct Group {
     fence_is_new: bool,
     /// What was answered to this candidate.
     round: Round,
-    /// Names this life of the replica in questions.
-    nonce: u64,
+    /// This start of its process. Its number names it in questions, too.
+    start: Start,
+    /// What its disk knows of itself.
+    past: Past,
+    /// The entry that tells of this start, as another replica said.
+    confirmed: Option<LogIndex>,
+    /// The entry with the last start of this replica that others told, and that its disk remembers.
+    accounted: LogIndex,
+    /// How each other replica came last.
+    heard: BTreeMap<ReplicaId, Card>,
     output: Output,
 }
 
@@ -103,7 +116,8 @@ impl Group {
     /// If the settings make no sense, or if `applied` is not in the log.
     pub fn open(settings: &Settings, mut log: LogView, vote: Vote, applied: LogIndex) -> Self {
         let applied = applied.get();
-        let (life, fence) = log.standing;
+        let Standing { start, past, fence } = log.standing;
+        log.roll.apply(applied);
         log.trim(applied, settings.limits.cache);
         log.set_fetch_bytes(settings.limits.fetch);
         let hard_state =
@@ -129,7 +143,11 @@ impl Group {
             fence,
             fence_is_new: false,
             round: Round::default(),
-            nonce: settings.seed.rotate_left(32) ^ life,
+            start,
+            past,
+            confirmed: None,
+            accounted: LogIndex::ZERO,
+            heard: BTreeMap::new(),
             output: Output::default(),
             node,
         }
@@ -147,15 +165,24 @@ impl Group {
         if self.halted.is_none() {
             self.node.tick();
             self.settle();
+            self.record_starts();
         }
     }
 
     /// Takes a message of a peer. One that is not from this group's replicas, or not to this one, is dropped.
     pub fn step(&mut self, message: Message) {
-        let known = message.to == self.id() && message.from != self.id();
-        if self.halted.is_some() || !known || self.node.raft.prs().get(message.from).is_none() {
+        if self.halted.is_some() || !self.is_for_it(&message) {
             return;
         }
+        self.introduced(&message);
+        if self.halted.is_some() {
+            return;
+        }
+        self.take(message);
+        self.record_starts();
+    }
+
+    fn take(&mut self, message: Message) {
         let Message { from, term, ref body, .. } = message;
         match *body {
             Body::Append(ref append) => {
@@ -179,6 +206,12 @@ impl Group {
             _ => {}
         }
         self.engine_step(message);
+    }
+
+    /// Whether a message is for this replica, and from another one of its group.
+    pub fn is_for_it(&self, message: &Message) -> bool {
+        let Message { from, to, .. } = *message;
+        to == self.id() && from != to && self.node.raft.prs().get(from).is_some()
     }
 
     /// Where the next entry will lie if its payload has `payload_len` bytes. Only a leader that is idle knows.
@@ -213,6 +246,7 @@ impl Group {
         self.node.on_persist_ready(number);
         self.settle();
         self.look_at_fence();
+        self.record_starts();
         if sabotage::is(Sabotage::AckBeforeQuorum) && self.is_leader() {
             self.hand_out_too_early();
         }
@@ -274,6 +308,30 @@ impl Group {
         heard.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id)
     }
 
+    /// Whether another replica has all of this leader's log but so many entries, as far as it has said, and is sent what
+    /// is new as it comes.
+    pub fn keeps_up(&self, id: ReplicaId, entries: u64) -> bool {
+        let is_near = |progress: &Progress| {
+            let end = progress.matched.saturating_add(entries);
+            progress.state == ProgressState::Replicate && end >= self.last().index.get()
+        };
+        self.is_leader() && self.node.raft.prs().get(id).is_some_and(is_near)
+    }
+
+    /// How far the other replicas are; empty if this one does not lead.
+    pub fn progress(&self) -> Vec<PeerProgress> {
+        let others = self.node.raft.prs().iter().filter(|(id, _)| self.is_leader() && **id != self.id());
+        let mut all: Vec<_> = others
+            .map(|(id, progress)| PeerProgress {
+                replica: *id,
+                behind: self.node.store().bytes_after(progress.matched),
+                answers: progress.recent_active,
+            })
+            .collect();
+        all.sort_unstable_by_key(|progress| progress.replica);
+        all
+    }
+
     /// What there is to do. To be called after inputs, before the next [`Group::propose`].
     pub fn drain(&mut self) -> Output {
         self.gather();
@@ -324,6 +382,11 @@ impl Group {
     /// What it may have acknowledged and lost, until it has that again.
     pub fn fence(&self) -> Option<Fence> {
         self.fence
+    }
+
+    /// The last start of a replica that the log tells, to its very end.
+    pub fn started(&self, replica: ReplicaId) -> Option<Recorded> {
+        self.node.store().roll.started(replica)
     }
 
     fn engine_step(&mut self, message: Message) {

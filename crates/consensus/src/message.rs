@@ -1,11 +1,18 @@
 //! What replicas of a group tell each other: the messages of the Raft paper, of pre-vote (Ongaro's thesis, 9.6) and of
-//! leader transfer (3.10).
+//! leader transfer (3.10), and beside Raft, bytes of the log.
 
+use std::ops::Range;
+
+use bytes::Bytes;
 use steadfast_store::log::Entry;
-use steadfast_store::meta::Fence;
+use steadfast_store::meta::{Fence, Start};
 use steadfast_types::{LogIndex, LogOffset, Position, Term};
 
 use crate::ReplicaId;
+use crate::members::Recorded;
+
+/// Bytes of the log that one [`Body::LogPart`] carries at most.
+pub const PART_MAX: u64 = 1 << 20;
 
 /// A message from one replica to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +23,23 @@ pub struct Message {
     pub to: ReplicaId,
     /// The sender's term; of a pre-vote the one that it would stand for.
     pub term: Term,
+    /// By which disks are recognised.
+    pub card: Card,
     /// What it says.
     pub body: Body,
+}
+
+/// On whose behalf a message comes, beyond the sender's id, and to whom it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Card {
+    /// The start of the sender's process.
+    pub start: Start,
+    /// Whether the sender has everything that it ever acknowledged, as far as it knows.
+    pub whole: bool,
+    /// The last start of the receiver that the sender's log tells.
+    pub known: Option<Recorded>,
+    /// The entry with the last start of the sender that it was told and knows to lie behind it.
+    pub accounted: LogIndex,
 }
 
 /// What a message says.
@@ -87,6 +109,22 @@ pub enum Body {
         nonce: u64,
         /// The leader's last entry.
         last: Position,
+    },
+    /// Asks any replica for bytes of the log, which are the same on all as far as it is committed. It is no part of Raft.
+    LogRequest {
+        /// To be in the answer.
+        number: u64,
+        /// Which bytes: at least one, at most [`PART_MAX`].
+        stretch: Range<LogOffset>,
+    },
+    /// The answer to [`Body::LogRequest`].
+    LogPart {
+        /// That of the question.
+        number: u64,
+        /// Log offset of the first byte.
+        at: LogOffset,
+        /// As the sender has them, which may be damaged, and as many as are committed there; none if it has none of them.
+        bytes: Bytes,
     },
 }
 

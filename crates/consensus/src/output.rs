@@ -1,7 +1,7 @@
 //! What a replica wants done.
 
 use steadfast_store::log::{Entry, FRAME_HEADER_LEN, Keep};
-use steadfast_store::meta::Fence;
+use steadfast_store::meta::{Fence, Past, Start};
 use steadfast_types::{LogIndex, LogOffset, Term};
 
 use crate::ReplicaId;
@@ -24,6 +24,8 @@ pub struct Output {
     /// The role that this replica has from now on, if it or the term changed. Of what a former leader had proposed and not
     /// seen committed nobody knows what becomes of it: whoever waits is told "unknown". Reads it had asked for are void.
     pub role: Option<(Term, Role)>,
+    /// What an operator should know.
+    pub news: Vec<News>,
     /// This replica must stop; it takes no inputs any more.
     pub halted: Option<Halt>,
 }
@@ -40,6 +42,8 @@ pub struct Write {
     pub commit: LogIndex,
     /// What the replica may have lost; goes with the vote.
     pub fence: Option<Fence>,
+    /// What its disk knows of itself; goes with the vote.
+    pub past: Option<Box<Past>>,
     /// If set, the log goes back so far: the entries replace what came after.
     pub keep: Option<Keep>,
     /// Entries with the log offset of each frame, in order.
@@ -93,6 +97,36 @@ pub enum Role {
     Candidate,
 }
 
+/// How far another replica is, as the leader knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerProgress {
+    /// The other replica.
+    pub replica: ReplicaId,
+    /// Bytes of the leader's log that it is not known to have, durable; up to 1 MiB more if it is far behind.
+    pub behind: u64,
+    /// Whether it has answered within the last election time-out.
+    pub answers: bool,
+}
+
+/// What was found out about a disk. Texts of whoever runs the group say which replica "this" is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// The log has a start of this replica that does not lie behind its disk: the disk is an older copy, or another one.
+    LostStart {
+        /// The one that the log has.
+        recorded: Start,
+        /// This one.
+        own: Start,
+    },
+    /// A leader hears a replica that comes with another disk than the one that the log has, and refills it.
+    OtherDisk {
+        /// Which.
+        replica: ReplicaId,
+        /// With what.
+        start: Start,
+    },
+}
+
 /// Why a replica must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
@@ -105,5 +139,18 @@ pub enum Halt {
         leader: LogOffset,
         /// Its place here.
         own: LogOffset,
+    },
+    /// Another process came in this replica's name, on a copy of its disk or on another one.
+    #[error(
+        "another process was started as this replica, on {} (start {} of it, recorded in entry {at}): of two the one that was          started last stays",
+        if other.disk == own.disk { "a copy of this disk" } else { "another disk" }, other.life
+    )]
+    Superseded {
+        /// The other one's start.
+        other: Start,
+        /// This one's.
+        own: Start,
+        /// Where it is recorded.
+        at: LogIndex,
     },
 }

@@ -5,14 +5,15 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use raft::eraftpb::Entry as EngineEntry;
+use raft::eraftpb::{Entry as EngineEntry, EntryType};
 use raft::{GetEntriesContext, RaftState};
 use steadfast_store::log::{Entry, Keep, Layout, Mark, Place, frame_len};
-use steadfast_store::meta::Fence;
 use steadfast_types::{LogIndex, LogOffset, Position, Term};
 
 use crate::engine::entry_to_engine;
 use crate::fetch::Fetch;
+use crate::members::{Change, Members, Roll};
+use crate::recovery::Standing;
 
 /// Distance in bytes between entries whose places are known though they are not held.
 const STRIDE: u64 = 1 << 20;
@@ -25,8 +26,10 @@ const WAITING: usize = 8;
 /// what is found.
 pub struct LogView {
     pub(crate) state: RaftState,
-    /// The number of this life of the replica, and what it may have lost in those before.
-    pub(crate) standing: (u64, Option<Fence>),
+    /// What recovery found of the replica's past.
+    pub(crate) standing: Standing,
+    /// The group's members.
+    pub(crate) roll: Roll,
     /// First index of each stretch of entries with the same term, and that term. The first stretch begins with the
     /// entry before the first one of the log.
     terms: Vec<(u64, u64)>,
@@ -61,7 +64,8 @@ impl LogView {
     pub fn after(mark: Mark, term: Term) -> Self {
         Self {
             state: RaftState::default(),
-            standing: (0, None),
+            standing: Standing::default(),
+            roll: Roll::default(),
             terms: vec![(mark.index.get(), term.get())],
             places: Vec::new(),
             before: (Keep::Mark(mark), mark.end),
@@ -75,11 +79,13 @@ impl LogView {
     }
 
     /// As [`LogView::after`], of a log that is known back to its first entry: the first index of each stretch of entries
-    /// with the same term, and the places of some entries, both ascending and of entries up to the mark.
+    /// with the same term, and the places of some entries, both ascending and of entries up to the mark; and the members
+    /// of the group after it.
     pub fn with_history(
         mark: Mark,
         terms: Vec<(LogIndex, Term)>,
         places: Vec<(LogIndex, LogOffset)>,
+        members: Members,
     ) -> Self {
         let terms = terms.into_iter().map(|(index, term)| (index.get(), term.get()));
         let places = places.into_iter().map(|(index, at)| (index.get(), at));
@@ -87,6 +93,7 @@ impl LogView {
             // Before the first entry there is nothing, which has term 0.
             terms: std::iter::once((0, 0)).chain(terms).collect(),
             places: places.collect(),
+            roll: Roll::new(members),
             ..Self::after(mark, Term::ZERO)
         }
     }
@@ -138,6 +145,12 @@ impl LogView {
         if is_far && self.fetch_bytes > 0 {
             self.places.push((entry.index, at));
         }
+        // Whoever applies the log refuses one that cannot be read.
+        if entry.get_entry_type() != EntryType::EntryNormal
+            && let Ok(change) = Change::decode(&entry.data)
+        {
+            self.roll.append(entry.index, change);
+        }
         self.end = at + frame_len(entry.data.len());
         self.held_bytes += entry.data.len() as u64;
         self.held.push_back((entry, at));
@@ -150,6 +163,7 @@ impl LogView {
         }
         self.terms.truncate(self.terms.partition_point(|(first, _)| *first <= last).max(1));
         self.places.truncate(self.places.partition_point(|(index, _)| *index <= last));
+        self.roll.truncate(last);
         match self.held.back() {
             Some((entry, at)) => {
                 self.end = *at + frame_len(entry.data.len());
@@ -193,6 +207,17 @@ impl LogView {
         }
         let fetches = self.fetches.borrow();
         fetches.read.iter().find(|(entry, _)| entry.index == index).map(|(_, at)| *at)
+    }
+
+    /// How many bytes of log follow an entry, or a little more if it is not held: at most [`STRIDE`].
+    pub(crate) fn bytes_after(&self, index: u64) -> u64 {
+        if index >= self.last_held() {
+            return 0;
+        }
+        let before = self.places.partition_point(|(known, _)| *known <= index + 1);
+        let known = || before.checked_sub(1).map_or(LogOffset::ZERO, |at| self.places[at].1);
+        let start = self.get(index + 1).map_or_else(known, |(_, at)| *at);
+        self.end.get() - start.get()
     }
 
     pub(crate) fn get(&self, index: u64) -> Option<&(EngineEntry, LogOffset)> {

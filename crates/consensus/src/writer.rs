@@ -33,9 +33,10 @@ impl<D: Disk> GroupWriter<D> {
     pub fn write(&mut self, write: &Write) -> Result<Mark, WriteError> {
         if let Some(Vote { term, replica: vote }) = write.vote {
             let (meta, fence) = (self.meta.get(), write.fence);
+            let past = write.past.as_deref().copied().unwrap_or(meta.past);
             // It may have been higher before entries were lost.
             let commit = write.commit.max(meta.commit);
-            self.meta.write(Meta { term, vote, commit, fence, ..meta })?;
+            self.meta.write(Meta { term, vote, commit, fence, past, ..meta })?;
         }
         if let Some(keep) = write.keep {
             self.log.truncate(keep)?;

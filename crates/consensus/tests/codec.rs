@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 use steadfast_consensus::{
-    Append, Body, CodecError, Fence, HEADER_LEN, MESSAGE_MAX, Message, Position, decode, encode, encoded_len,
-    message_len,
+    Append, Body, Card, Change, CodecError, Fence, HEADER_LEN, MESSAGE_MAX, Message, PART_MAX, Position,
+    Recorded, Start, decode, encode, encoded_len, message_len,
 };
 use steadfast_store::log::{Entry, Kind};
 use steadfast_types::{LogIndex, LogOffset, Term};
@@ -35,8 +35,13 @@ fn append() -> impl Strategy<Value = (Append, u64)> {
             let mut last = previous;
             let entries = payloads.into_iter().map(|(more, payload)| {
                 last = Position { index: last.index.next(), term: Term::new(last.term.get() + more) };
-                let kind = if payload.is_empty() { Kind::Leader } else { Kind::Batch };
-                Entry { index: last.index, term: last.term, kind, payload: payload.into() }
+                let start = Start { disk: more, life: more, number: more };
+                let (kind, payload) = match payload.len() {
+                    0 => (Kind::Leader, Bytes::new()),
+                    1..20 => (Kind::Membership, Change::Started(3, start).encode()),
+                    _ => (Kind::Batch, payload.into()),
+                };
+                Entry { index: last.index, term: last.term, kind, payload }
             });
             let entries = entries.collect();
             let (commit, at) = (LogIndex::new(commit), LogOffset::new(at));
@@ -65,14 +70,33 @@ fn body() -> impl Strategy<Value = (Body, u64)> {
         (index(), read(), term()).prop_map(|(commit, read, t)| (Body::Heartbeat { commit, read }, t)),
         (index(), read(), term()).prop_map(|(commit, read, t)| (Body::HeartbeatResponse { commit, read }, t)),
         (Just(Body::TimeoutNow), term()),
+        (any::<u64>(), 0..u64::MAX / 2, 1..=PART_MAX, term()).prop_map(|(number, at, len, t)| {
+            (Body::LogRequest { number, stretch: LogOffset::new(at)..LogOffset::new(at + len) }, t)
+        }),
+        (any::<u64>(), any::<u64>(), proptest::collection::vec(any::<u8>(), 0..300), term()).prop_map(
+            |(number, at, bytes, t)| {
+                (Body::LogPart { number, at: LogOffset::new(at), bytes: bytes.into() }, t)
+            }
+        ),
     ]
 }
 
+fn start() -> impl Strategy<Value = Start> {
+    (any::<u64>(), any::<u64>(), any::<u64>()).prop_map(|(disk, life, number)| Start { disk, life, number })
+}
+
+fn card() -> impl Strategy<Value = Card> {
+    let known = (start(), 1..u64::MAX).prop_map(|(start, at)| Recorded { start, at: LogIndex::new(at) });
+    (start(), any::<bool>(), proptest::option::of(known), index())
+        .prop_map(|(start, whole, known, accounted)| Card { start, whole, known, accounted })
+}
+
 fn message() -> impl Strategy<Value = Message> {
-    (1..u64::MAX, 1..u64::MAX, body()).prop_map(|(from, to, (body, term))| Message {
+    (1..u64::MAX, 1..u64::MAX, card(), body()).prop_map(|(from, to, card, (body, term))| Message {
         from,
         to,
         term: Term::new(term),
+        card,
         body,
     })
 }
@@ -135,7 +159,7 @@ proptest! {
 
 fn heartbeat() -> Message {
     let body = Body::Heartbeat { commit: LogIndex::new(7), read: None };
-    Message { from: 1, to: 2, term: Term::new(3), body }
+    Message { from: 1, to: 2, term: Term::new(3), card: Card::default(), body }
 }
 
 #[test]
@@ -143,9 +167,9 @@ fn a_message_of_another_group_or_version_says_so() {
     let bytes = Bytes::from(bytes_of(&heartbeat()));
     assert_eq!(decode(9, bytes.clone()), Err(CodecError::WrongGroup { found: GROUP, expected: 9 }));
     let mut newer = bytes.to_vec();
-    newer[13] = 3;
+    newer[13] = 9;
     seal(&mut newer);
-    assert_eq!(decode(GROUP, newer.into()), Err(CodecError::Version(3)));
+    assert_eq!(decode(GROUP, newer.into()), Err(CodecError::Version(9)));
 }
 
 #[test]
@@ -171,10 +195,26 @@ fn payloads_are_shared() {
     let previous = Position { index: LogIndex::new(8), term: Term::new(2) };
     let (commit, at) = (LogIndex::new(8), LogOffset::new(4096));
     let body = Body::Append(Append { previous, commit, at, entries: vec![entry(9), entry(10)] });
-    let encoded = encode(GROUP, &Message { from: 1, to: 2, term: Term::new(3), body });
+    let encoded = encode(GROUP, &Message { from: 1, to: 2, term: Term::new(3), card: Card::default(), body });
     assert!(encoded.pieces().skip(1).all(|piece| piece.as_ptr() == payload.as_ptr()));
     let whole: Bytes = encoded.pieces().flatten().copied().collect::<Vec<u8>>().into();
     let Body::Append(append) = decode(GROUP, whole.clone()).unwrap().body else { panic!("an append") };
     let range = whole.as_ptr_range();
     assert!(append.entries.iter().all(|entry| range.contains(&entry.payload.as_ptr())));
+}
+
+/// Whoever asks for more than one answer may carry asks for nothing.
+#[test]
+fn a_stretch_of_the_log_has_bounds() {
+    let ask = |from: u64, to: u64| {
+        let body = Body::LogRequest { number: 1, stretch: LogOffset::new(from)..LogOffset::new(to) };
+        decode(
+            GROUP,
+            bytes_of(&Message { from: 1, to: 2, term: Term::new(3), card: Card::default(), body }).into(),
+        )
+    };
+    assert!(ask(5, 5 + PART_MAX).is_ok());
+    for (from, to) in [(5, 5), (5, 4), (5, 6 + PART_MAX), (0, u64::MAX)] {
+        assert_eq!(ask(from, to), Err(CodecError::Malformed), "{from}..{to}");
+    }
 }

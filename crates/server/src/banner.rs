@@ -5,11 +5,12 @@ use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use steadfast_broker::Membership;
 use steadfast_broker::recovery::Report;
 
 use crate::config::{Config, FlushDiskType};
 use crate::disk::Durable;
-use crate::group::{ReplicaFacts, quorum};
+use crate::group::ReplicaFacts;
 use crate::settings;
 
 /// Facts about a broker that is about to serve.
@@ -82,6 +83,8 @@ impl<'a> Banner<'a> {
             self.lines.push(("replica", format!("{me} of {group}: {all}")));
         }
         let (flush, unprotected) = self.protection(durable, replica.as_ref().map(|replica| replica.count));
+        // Brokers of one process have this in common.
+        self.lines.retain(|(name, _)| !matches!(*name, "durability" | "unprotected"));
         self.lines.push(("durability", flush));
         self.lines.push(("unprotected", unprotected));
     }
@@ -102,7 +105,7 @@ impl<'a> Banner<'a> {
                     .to_owned(),
             ),
             (FlushDiskType::SyncFlush, Some(count)) => {
-                let quorum = quorum(count);
+                let quorum = Membership::quorum(count);
                 (
                     format!("SYNC_FLUSH: acknowledged after {quorum} of {count} replicas have it {stable}; {durable}"),
                     format!(
@@ -112,7 +115,7 @@ impl<'a> Banner<'a> {
                 )
             }
             (FlushDiskType::AsyncFlush, Some(count)) => {
-                let quorum = quorum(count);
+                let quorum = Membership::quorum(count);
                 (
                     format!("ASYNC_FLUSH: acknowledged after {quorum} of {count} replicas have it {handed}"),
                     "a power cut of one machine can lose acknowledged messages if others are down or follow soon; old \
@@ -123,12 +126,18 @@ impl<'a> Banner<'a> {
         }
     }
 
-    /// What the replica is to its group now.
-    pub(crate) fn role(&mut self, role: Option<String>) {
-        let at = self.lines.iter().position(|(name, _)| *name == "replica").map_or(0, |at| at + 1);
-        if let Some(role) = role {
-            self.lines.insert(at, ("role", role));
+    /// What each replica is to its group now, in the order of the brokers.
+    pub(crate) fn roles(&mut self, roles: impl IntoIterator<Item = String>) {
+        let mut roles = roles.into_iter();
+        let mut lines = Vec::with_capacity(self.lines.len());
+        for line in self.lines.drain(..) {
+            let is_replica = line.0 == "replica";
+            lines.push(line);
+            if is_replica {
+                lines.extend(roles.next().map(|role| ("role", role)));
+            }
         }
+        self.lines = lines;
     }
 
     /// Says it. Nobody listening is no reason to fail.
@@ -138,8 +147,10 @@ impl<'a> Banner<'a> {
             let _ = writeln!(text, "  {name:<12} {line}");
         }
         if let (true, Some(namesrv)) = (self.has_broker, &self.namesrv) {
+            let peers = &self.config.peers;
+            let all = if peers.is_some() { &peers.namesrvs() } else { namesrv };
             for (name, line) in [
-                ("send", format!("any RocketMQ client with name server {namesrv}")),
+                ("send", format!("any RocketMQ client with name server {all}")),
                 ("look up", format!("mqadmin queryMsgByKey -n {namesrv} -t TOPIC -k KEY")),
                 ("measure", format!("steadfast bench --namesrv {namesrv}")),
             ] {

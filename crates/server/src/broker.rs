@@ -17,8 +17,8 @@ use steadfast_net::{Limits, Server};
 use steadfast_store::disk::Disk;
 use steadfast_store::log;
 use tokio::net::TcpSocket;
-use tokio::select;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::advertise;
 use crate::banner::BrokerFacts;
@@ -41,7 +41,7 @@ use crate::scrub;
 use crate::settings::Settings;
 use crate::settings_port::SettingsPort;
 use crate::shell::Shell;
-use crate::start::{StopSignals, listen, listening};
+use crate::start::{listen, listening, reserved};
 use crate::writing::{self, FillerThread, Log, Tail};
 
 /// How long a stop waits for writes in flight.
@@ -57,8 +57,30 @@ pub(crate) struct Sockets {
     pub(crate) main: TcpSocket,
     /// For clients with a VIP channel: they use it for everything but pulls.
     pub(crate) fast: Option<TcpSocket>,
-    /// For the other replicas of a group of several.
-    pub(crate) replication: Option<TcpSocket>,
+    /// Which replica of a group of several it is, and the port for the others.
+    pub(crate) replica: Option<(Replica, TcpSocket)>,
+}
+
+impl Sockets {
+    /// Takes the ports that a broker needs.
+    pub(crate) fn reserve(config: &Config) -> anyhow::Result<Self> {
+        let at = |port| SocketAddr::new(config.bind_address, port);
+        let fast = config.fast_port().map(|port| reserved(at(port), config.port_key("fastListenPort")));
+        let replica = Replica::of(config, random())?.map(|replica| {
+            let socket = reserved(replica.listen(), config.port_key("dLegerPeers"))?;
+            anyhow::Ok((replica, socket))
+        });
+        Ok(Sockets {
+            main: reserved(at(config.listen_port), config.port_key("listenPort"))?,
+            fast: fast.transpose()?,
+            replica: replica.transpose()?,
+        })
+    }
+
+    /// How many of them are for clients.
+    pub(crate) fn for_clients(&self) -> usize {
+        1 + usize::from(self.fast.is_some())
+    }
 }
 
 /// A broker whose data is open, and that is not running yet.
@@ -70,7 +92,6 @@ pub(crate) struct Broker {
     options: Options,
     settings: Settings,
     sockets: Sockets,
-    replica: Option<Replica>,
     registrar: Registrar,
     clock: Clock,
 }
@@ -88,38 +109,39 @@ pub(crate) struct Running {
 
 impl Broker {
     pub(crate) fn open(
-        sources: Sources,
+        (sources, which): (Sources, usize),
         config: &Config,
         sockets: Sockets,
-        replica: Option<Replica>,
         (namesrv, clock): (Option<SharedNamesrv>, Clock),
     ) -> anyhow::Result<Self> {
         let listening = sockets.main.local_addr()?;
         let advertised = SocketAddr::new(advertise::ip(config)?, listening.port());
         let dir = data_dir(&config.data)?;
         let lock = Lock::take(&dir).map_err(explain::data)?;
-        let (settings, config) = Settings::open(sources, &dir)?;
+        let (settings, config) = Settings::open(sources, which, &dir)?;
+        let Sockets { replica, .. } = &sockets;
         let options = options(&config, advertised);
         let disk = RealDisk::open(&dir).map_err(explain::data)?;
         check_space(&disk, &options)?;
-        let opened = match &replica {
-            None => recovery::open(disk.clone(), &options, random()),
-            Some(replica) => {
+        let opened = match replica {
+            None => recovery::open(disk.clone(), &options, random()).map_err(explain::open),
+            Some((replica, _)) => {
                 recovery::open_member(disk.clone(), &options, replica.group(), &replica.membership)
+                    .map_err(explain::open_replica)
             }
         };
-        let opened = opened.map_err(explain::open)?;
+        let opened = opened?;
         for warning in &opened.report.warnings {
             tracing::warn!("{warning}");
         }
         let identity = Identity {
             cluster: options.cluster.clone(),
             broker_name: options.broker_name.clone(),
-            replica: replica.as_ref().map(|replica| replica.membership.id),
+            replica: replica.as_ref().map(|(replica, _)| replica.membership.id),
             advertised,
         };
         let registrar = Registrar::new(identity, namesrv, clock);
-        Ok(Broker { _lock: lock, dir, disk, opened, options, settings, sockets, replica, registrar, clock })
+        Ok(Broker { _lock: lock, dir, disk, opened, options, settings, sockets, registrar, clock })
     }
 
     /// What a person who started it wants to know.
@@ -133,14 +155,13 @@ impl Broker {
             durable: self.disk.durable(),
             report: self.opened.report.clone(),
             changed: self.settings.changed(),
-            replica: self.replica.as_ref().map(Replica::facts),
+            replica: self.sockets.replica.as_ref().map(|(replica, _)| replica.facts()),
         })
     }
 
     /// Starts all threads and opens the ports.
     pub(crate) fn start(self, config: &Config, limits: Limits) -> anyhow::Result<(Running, Vec<Server>)> {
-        let Broker { _lock, dir: _, disk, opened, options, settings, sockets, replica, registrar, clock } =
-            self;
+        let Broker { _lock, dir: _, disk, opened, options, settings, sockets, registrar, clock } = self;
         let Opened { broker, writer, filler, reader, layout, report } = opened;
         let core = Arc::new(Core::new(clock));
         let telemetry = Arc::new(Telemetry::new());
@@ -149,14 +170,14 @@ impl Broker {
         registrar.keep_registered(&config.namesrv_addr.0, config.register_period.into());
         let writer_jobs = Arc::new(Inbox::default());
         let checkpoint_jobs = Arc::new(Inbox::default());
-        let log = replica.is_some().then(|| (disk.clone(), layout));
-        let readers = Readers::start(&reader, &core, log).context("starting the readers failed")?;
-        let standing = match (replica, sockets.replication) {
-            (Some(replica), Some(socket)) => {
-                let listener = listening(socket, "dLegerPeers")?;
+        let readers = Readers::start(&reader, &core, sockets.replica.is_some())
+            .context("starting the readers failed")?;
+        let standing = match sockets.replica {
+            Some((replica, socket)) => {
+                let listener = listening(socket, config.port_key("dLegerPeers"))?;
                 Some(replica.start(listener, &core, report.fresh))
             }
-            _ => None,
+            None => None,
         };
         let tail = Arc::new(Tail::default());
         let sync_every = (options.flush == Flush::Async).then(|| config.flush_interval.into());
@@ -183,7 +204,14 @@ impl Broker {
             spawn(&format!("log-writer-{i}"), move || log.run(tell))?;
         }
         let control_reserve = options.control_reserve;
-        let filling = FillerThread { filler, core: Arc::clone(&core), tail, end, control_reserve };
+        let filling = FillerThread {
+            filler,
+            core: Arc::clone(&core),
+            tail,
+            end,
+            control_reserve,
+            telemetry: Arc::clone(&telemetry),
+        };
         spawn("log-filler", move || filling.run())?;
         if config.scrub_rate.0 > 0 {
             let (reader, core) = (Arc::clone(&reader), Arc::clone(&core));
@@ -215,9 +243,9 @@ impl Broker {
         let mut servers = Vec::new();
         if let Some(socket) = sockets.fast {
             let fast = BrokerPort { fast: true, ..port.clone() };
-            servers.push(listen(socket, limits, Arc::new(fast), "fastListenPort")?);
+            servers.push(listen(socket, limits, Arc::new(fast), config.port_key("fastListenPort"))?);
         }
-        servers.push(listen(sockets.main, limits, Arc::new(port), "listenPort")?);
+        servers.push(listen(sockets.main, limits, Arc::new(port), config.port_key("listenPort"))?);
         let timer = Arc::clone(&core);
         spawn("timer", move || timer.keep_time())?;
         core.start(broker, shell, readers);
@@ -281,28 +309,23 @@ impl Running {
         self.standing.as_ref().map(Standing::to_string)
     }
 
-    /// Stops cleanly; a leader hands over to another replica first. A second signal, or a disk that does not answer, ends
-    /// it without: the log takes that.
-    pub(crate) async fn stop(mut self, stop: &mut StopSignals) -> anyhow::Result<()> {
+    /// Stops cleanly; a leader hands over to another replica first.
+    ///
+    /// # Errors
+    /// A disk or a group that does not answer. The log takes that.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         if let Some(standing) = &self.standing {
-            select! {
-                () = standing.hand_over(&self.core) => {}
-                () = stop.wait() => {}
-            }
+            standing.hand_over(&self.core).await;
         }
         let who = if self.standing.is_some() { "the disk, or a quorum of the group," } else { "the disk" };
         self.core.push(Event::Input(Input::Stop));
-        select! {
-            _ = self.reached(|reached| *reached == Milestone::Stopped) => {
-                tracing::info!("stopped; everything acknowledged is stored");
-                Ok(())
-            }
-            () = stop.wait() => Err(anyhow!("stopped at once by a second signal; the next start repairs the log's end")),
-            () = tokio::time::sleep(STOP_TIMEOUT) => Err(anyhow!(
+        let stopped = self.reached(|reached| *reached == Milestone::Stopped);
+        timeout(STOP_TIMEOUT, stopped).await.map(drop).map_err(|_| {
+            anyhow!(
                 "{who} did not finish the writes in flight within {STOP_TIMEOUT:?}; nothing acknowledged is lost, \
                  the next start repairs the log's end"
-            )),
-        }
+            )
+        })
     }
 }
 

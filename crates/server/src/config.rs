@@ -4,6 +4,7 @@
 mod changes;
 mod host;
 mod known;
+mod layout;
 mod limit;
 mod properties;
 mod render;
@@ -21,6 +22,7 @@ use std::fmt;
 pub use self::changes::{Change, Unchangeable, read_changes};
 pub use self::host::Host;
 use self::known::Known;
+pub use self::layout::Peers;
 pub use self::properties::escape;
 pub use self::render::{help, markdown};
 pub use self::replicas::{Replicas, SelfId};
@@ -69,6 +71,7 @@ impl Config {
         for assignment in assignments.below.iter().chain(&assignments.arguments) {
             loading.put(assignment);
         }
+        loading.lay_out();
         loading.bound_message_size();
         loading.name_idle_replication();
         loading.name_directory();
@@ -86,6 +89,8 @@ struct Loading {
     config: Config,
     warnings: Vec<String>,
     problems: Vec<String>,
+    /// Settings that somebody wrote down; the environment is not about this server alone.
+    written: BTreeSet<String>,
     /// Keys that were warned of.
     warned: BTreeSet<String>,
 }
@@ -95,7 +100,12 @@ impl Loading {
         let Assignment { origin, key: written, value, dialect } = assignment;
         let key = assignment.canonical_key();
         match self.config.set(key, value) {
-            Some(Ok(())) => return,
+            Some(Ok(())) => {
+                if !assignment.is_of_environment() {
+                    self.written.insert(key.to_owned());
+                }
+                return;
+            }
             Some(Err(problem)) => return self.problems.push(format!("{origin}: {written} {problem}")),
             None => {}
         }
@@ -115,6 +125,12 @@ impl Loading {
         }
     }
 
+    fn lay_out(&mut self) {
+        if self.problems.is_empty() {
+            self.problems.extend(self.config.lay_out(&self.written).err());
+        }
+    }
+
     /// A file of RocketMQ may allow more than is stored here: senders of such messages are told, and all others served.
     fn bound_message_size(&mut self) {
         let Bytes(asked) = self.config.max_message_size;
@@ -130,11 +146,12 @@ impl Loading {
 
     /// Who writes down replicas without wanting any has one copy of everything, and is told so.
     fn name_idle_replication(&mut self) {
-        let Config { group, replicas, self_id, replication_secret, .. } = &self.config;
+        let Config { group, replicas, self_id, preferred_leader, replication_secret, .. } = &self.config;
         let written = [
             ("dLegerGroup", !group.is_empty()),
             ("dLegerPeers", !replicas.0.is_empty()),
             ("dLegerSelfId", self_id.0.is_some()),
+            ("preferredLeaderId", preferred_leader.0.is_some()),
             ("replicationSecretFile", replication_secret.is_some()),
         ];
         let written: Vec<_> = written.into_iter().filter_map(|(key, is)| is.then_some(key)).collect();

@@ -12,6 +12,7 @@ use steadfast_store::meta::MetaError;
 pub(crate) fn port(error: &io::Error, addr: SocketAddr, key: &str) -> anyhow::Error {
     let other = match key {
         "dLegerPeers" => "in dLegerPeers of all replicas".to_owned(),
+        "peers" => "HOST:PORT in peers of all processes moves all ports of one".to_owned(),
         key => format!("--set {key}=PORT"),
     };
     match error.kind() {
@@ -66,6 +67,21 @@ fn next_step(foreign: Foreign) -> &'static str {
         Foreign::OtherReplica { .. } => {
             "each replica has a directory of its own, which is never another one's: correct dLegerSelfId, or --data DIR"
         }
+    }
+}
+
+/// Data of a replica of several that cannot be opened: the others have what is lost.
+pub(crate) fn open_replica(error: OpenError) -> anyhow::Error {
+    match error {
+        error @ (OpenError::Scan(
+            ScanError::Damaged(_) | ScanError::Truncated(_) | ScanError::Missing { .. },
+        )
+        | OpenError::Unidentified { .. }) => {
+            anyhow!(
+                "{error}\nthe other replicas have it: move the data directory away and start with an empty one, which they fill"
+            )
+        }
+        error => open(error),
     }
 }
 

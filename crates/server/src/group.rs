@@ -3,8 +3,9 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use steadfast_broker::Membership;
@@ -18,10 +19,12 @@ use tokio::time::timeout;
 use crate::advertise;
 use crate::config::Config;
 use crate::core::{Core, Event};
-use crate::peers::{Link, Peers, Place, Secret};
+use crate::peers::{Link, Peers, Place, Secret, lock};
 
 /// How long a group may be without a leader before that is worth a line; an election takes one or two seconds.
 const WORTH_SAYING: Duration = Duration::from_secs(4);
+/// How long a replica may say nothing, while nobody leads, until it does not count as connected.
+const SILENT: Duration = Duration::from_secs(4);
 /// Pause between two such lines.
 const SAY_AGAIN: Duration = Duration::from_secs(15);
 /// How long a leader that stops waits for a successor.
@@ -60,7 +63,11 @@ impl Replica {
         let listen = SocketAddr::new(ip, config.replication_port().unwrap_or_default());
         let all = config.replicas.to_string();
         Ok(Some(Replica {
-            membership: Membership { seed, ..Membership::of(me, voters) },
+            membership: Membership {
+                seed,
+                preferred: config.preferred_leader.0,
+                ..Membership::of(me, voters)
+            },
             place,
             listen,
             all,
@@ -92,7 +99,8 @@ impl Replica {
         };
         let peers = Peers::start(place, listener, deliver);
         let role = watch::Sender::new((Term::ZERO, Role::Follower(None)));
-        Standing(Arc::new(Shared { me, name, count, is_new, role, peers }))
+        let (unled_since, is_complete) = (Mutex::new(Instant::now()), AtomicBool::new(true));
+        Standing(Arc::new(Shared { me, name, count, is_new, role, unled_since, is_complete, peers }))
     }
 }
 
@@ -129,6 +137,10 @@ struct Shared {
     /// Its directory was empty.
     is_new: bool,
     role: watch::Sender<(Term, Role)>,
+    /// Since when nobody leads it, or the last time that somebody did.
+    unled_since: Mutex<Instant>,
+    /// It has all that it may have acknowledged.
+    is_complete: AtomicBool,
     peers: Peers,
 }
 
@@ -140,10 +152,25 @@ impl Standing {
 
     /// It has another role from now on.
     pub(crate) fn has_role(&self, term: Term, role: Role) {
-        self.0.role.send_replace((term, role));
+        let (_, before) = self.0.role.send_replace((term, role));
+        if is_led(before) || is_led(role) {
+            *lock(&self.0.unled_since) = Instant::now();
+        }
         match role {
             Role::Leader | Role::Follower(Some(_)) => tracing::info!("{self}"),
             Role::Follower(None) | Role::Candidate => tracing::debug!("{self}"),
+        }
+    }
+
+    /// Whether it has all that it may have acknowledged, from now on.
+    pub(crate) fn is_complete(&self, is_complete: bool) {
+        self.0.is_complete.store(is_complete, Relaxed);
+        match is_complete {
+            true => tracing::info!("{self}; it is complete: its vote counts in full"),
+            false => tracing::warn!(
+                "{self}; it is new or has lost entries, and is filled from the leader's log: until then the group bears \
+                 no further loss"
+            ),
         }
     }
 
@@ -157,41 +184,71 @@ impl Standing {
         self.0.peers.links()
     }
 
-    /// Why no client is served through it; None if it leads, or follows who does.
+    /// Why its group should not be relied upon because of it; None if it leads, or follows who does, and has all that it
+    /// should have.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let (_, role) = self.role();
-        if matches!(role, Role::Leader | Role::Follower(Some(_))) {
-            return None;
+        if !is_led(self.role().1) {
+            return Some(self.without_leader());
         }
+        let is_complete = self.0.is_complete.load(Relaxed);
+        (!is_complete).then(|| {
+            format!(
+                "{self}: it is new or has lost entries, and is being filled from the leader's log; do not stop another \
+                 replica before that is done (steadfast_replica_behind_bytes of the leader tells how much it lacks)"
+            )
+        })
+    }
+
+    /// Who is there and who is missing.
+    fn without_leader(&self) -> String {
         let Shared { count, is_new, .. } = *self.0;
-        let links = self.links();
-        let reached = links.iter().filter(|link| is_whole(link)).count() + 1;
-        let missing: Vec<_> = links.iter().filter(|link| !is_whole(link)).map(what_is_missing).collect();
-        let needed = match is_new {
-            true => format!("{} of {count}, the first one of a new group all of them", quorum(count)),
-            false => format!("{} of {count}", quorum(count)),
+        let missing: Vec<_> = self.links().iter().filter_map(|link| self.what_is_missing(link)).collect();
+        let reached = count - missing.len();
+        let quorum = Membership::quorum(count);
+        let needed = match (is_new, self.0.is_complete.load(Relaxed)) {
+            (true, _) => format!("{quorum} of {count}, the first one of a new group all of them"),
+            (false, false) => "all of them with this one, which is new or has lost entries".to_owned(),
+            (false, true) => format!("{quorum} of {count}, each with all that it should have"),
         };
         let missing = match missing[..] {
             [] => "an election is under way".to_owned(),
-            _ => format!("not connected: {}", missing.join("; ")),
+            _ => format!("missing: {}", missing.join("; ")),
         };
-        Some(format!(
-            "{self}: {reached} of {count} replicas are connected, itself included, and an election takes {needed}; {missing}"
-        ))
+        format!(
+            "{self}: {reached} of {count} replicas are there, itself included, and an election takes {needed}; {missing}"
+        )
+    }
+
+    /// What the link lacks of one that elections can use. While nobody leads, every replica speaks every one or two seconds.
+    fn what_is_missing(&self, link: &Link) -> Option<String> {
+        let Link { peer, addr, connected, heard, trouble, .. } = link;
+        let since = *lock(&self.0.unled_since);
+        let cause = match (connected, heard, trouble) {
+            (false, _, Some(cause)) => format!(" ({cause})"),
+            (false, _, None) => String::new(),
+            (true, None, _) => " (it is reached, and has not connected to this one yet)".to_owned(),
+            (true, Some(last), _) => {
+                let silent = last.max(&since).elapsed();
+                let seconds = (silent > SILENT).then_some(silent.as_secs())?;
+                format!(
+                    " (it has said nothing for {seconds} s: it stands still, or the network swallows what it says)"
+                )
+            }
+        };
+        Some(format!("{} at {addr}{cause}", Membership::name(*peer)))
     }
 
     /// Says for ever what a leader is waited for, whenever there is none for long.
     pub(crate) async fn say_what_is_missing(self) {
         let mut role = self.0.role.subscribe();
-        let is_led = |(_, role): &(Term, Role)| matches!(role, Role::Leader | Role::Follower(Some(_)));
         let mut patience = WORTH_SAYING;
         loop {
             // The sender is held here.
-            let _ = role.wait_for(|role| !is_led(role)).await;
-            patience = match timeout(patience, role.wait_for(is_led)).await {
+            let _ = role.wait_for(|(_, role)| !is_led(*role)).await;
+            patience = match timeout(patience, role.wait_for(|(_, role)| is_led(*role))).await {
                 Ok(_) => WORTH_SAYING,
                 Err(_) => {
-                    self.trouble().inspect(|trouble| tracing::warn!("{trouble}"));
+                    tracing::warn!("{}", self.without_leader());
                     SAY_AGAIN
                 }
             };
@@ -223,24 +280,9 @@ impl fmt::Display for Standing {
     }
 }
 
-/// Whether they hear each other.
-fn is_whole(link: &Link) -> bool {
-    link.connected && link.heard
-}
-
-fn what_is_missing(link: &Link) -> String {
-    let Link { peer, addr, connected, trouble, .. } = link;
-    let cause = match trouble {
-        _ if *connected => " (it is reached, and has not connected to this one yet)".to_owned(),
-        Some(cause) => format!(" ({cause})"),
-        None => String::new(),
-    };
-    format!("{} at {addr}{cause}", Membership::name(*peer))
-}
-
-/// How many of so many replicas acknowledge and elect.
-pub(crate) fn quorum(count: usize) -> usize {
-    count / 2 + 1
+/// Whether somebody leads the group.
+fn is_led(role: Role) -> bool {
+    matches!(role, Role::Leader | Role::Follower(Some(_)))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod broker;
 mod clock;
 pub mod config;
 mod core;
+mod directory;
 pub mod disk;
 mod dry;
 mod edge;

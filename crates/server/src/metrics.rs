@@ -1,17 +1,17 @@
-//! Prometheus' metrics: what the shell counts itself, and the page that shows it together with the broker's figures.
+//! Prometheus' metrics: what the shell counts itself, and the page that shows it together with the brokers' figures.
 
 pub(crate) mod exposition;
 mod render;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use steadfast_wire::code::{request, response};
 
 use self::exposition::Histogram;
-pub(crate) use self::render::{Node, page};
+pub(crate) use self::render::{Node, add};
 
 /// Bounds of `rocketmq_rpc_latency`, in microseconds: RocketMQ's 1 ms to 3 s.
 const RPC_BOUNDS: &[u64] = &[1_000, 3_000, 5_000, 7_000, 10_000, 100_000, 1_000_000, 2_000_000, 3_000_000];
@@ -44,6 +44,8 @@ pub(crate) struct Telemetry {
     synced: AtomicU64,
     /// Connections of clients.
     pub(crate) connections: AtomicUsize,
+    /// There is no space ahead of the log.
+    pub(crate) disk_full: AtomicBool,
 }
 
 impl Telemetry {
@@ -55,6 +57,7 @@ impl Telemetry {
             written: AtomicU64::new(0),
             synced: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
+            disk_full: AtomicBool::new(false),
         }
     }
 

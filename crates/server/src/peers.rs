@@ -20,7 +20,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use steadfast_consensus::{Message, ReplicaId};
 use tokio::net::TcpListener;
@@ -54,8 +54,8 @@ pub(crate) struct Link {
     pub(crate) addr: String,
     /// Whether messages to it leave.
     pub(crate) connected: bool,
-    /// Whether it has connected to this replica.
-    pub(crate) heard: bool,
+    /// When it said something last, if it is connected to this replica.
+    pub(crate) heard: Option<Instant>,
     /// Bytes that wait to leave.
     pub(crate) queued: usize,
     /// Messages that did not leave: it was not connected, or more waited than is allowed.
@@ -124,6 +124,8 @@ struct Peer {
 struct Incoming {
     /// Its number in the order in which connections were accepted.
     number: u64,
+    /// When it brought something last.
+    last: Instant,
     /// Dropped to end it.
     end: oneshot::Sender<()>,
 }
@@ -190,9 +192,16 @@ impl Peer {
         let (end, ended) = oneshot::channel();
         let mut incoming = lock(&self.incoming);
         if incoming.as_ref().is_none_or(|known| known.number < number) {
-            *incoming = Some(Incoming { number, end });
+            *incoming = Some(Incoming { number, last: Instant::now(), end });
         }
         ended
+    }
+
+    /// The connection with this number brought something.
+    fn said_something(&self, number: u64) {
+        if let Some(incoming) = lock(&self.incoming).as_mut().filter(|incoming| incoming.number == number) {
+            incoming.last = Instant::now();
+        }
     }
 
     fn link(&self, peer: ReplicaId) -> Link {
@@ -201,7 +210,7 @@ impl Peer {
             peer,
             addr: self.addr.clone(),
             connected: waiting.connected,
-            heard: lock(&self.incoming).as_ref().is_some_and(|incoming| !incoming.end.is_closed()),
+            heard: lock(&self.incoming).as_ref().filter(|at| !at.end.is_closed()).map(|at| at.last),
             queued: waiting.bytes,
             dropped: waiting.dropped,
             trouble: lock(&self.trouble).clone(),
@@ -209,6 +218,6 @@ impl Peer {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

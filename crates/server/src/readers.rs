@@ -6,12 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use steadfast_broker::io::{Input, ReadJob, ReadResult};
+use steadfast_broker::io::{Input, PartJob, ReadJob, ReadResult};
 use steadfast_broker::reader::Reader;
 use steadfast_consensus::Fetch;
 use steadfast_net::RareWarning;
 use steadfast_store::disk::Disk;
-use steadfast_store::log::Layout;
 
 use crate::core::{Core, Event};
 use crate::disk::from_memory;
@@ -36,7 +35,7 @@ pub(crate) struct Readers {
     readers: Pool<Asked>,
     searchers: Pool<Asked>,
     /// None in a group of one.
-    fetchers: Option<Pool<Fetch>>,
+    fetchers: Option<Pool<Given>>,
     is_search: fn(&ReadJob) -> bool,
     /// Does a read that needs no disk.
     at_once: Box<AtOnce>,
@@ -47,11 +46,11 @@ pub(crate) struct Readers {
 pub(crate) struct Rebuilder(Inbox<()>);
 
 impl Readers {
-    /// `log`: where to read entries for other replicas, if there are any.
+    /// `of_several`: whether there are other replicas to read for.
     pub(crate) fn start<D: Disk>(
         reader: &Arc<Reader<D>>,
         core: &Arc<Core>,
-        log: Option<(D, Layout)>,
+        of_several: bool,
     ) -> std::io::Result<Self> {
         let rebuilder = Arc::new(Rebuilder::default());
         rebuilder.start(Arc::clone(reader))?;
@@ -62,11 +61,12 @@ impl Readers {
                 if matches!(result, ReadResult::Incomplete(_)) {
                     rebuilder.wake();
                 }
+                tell_damage(&reader, &core);
                 core.push(Event::Input(Input::ReadDone(number, result)));
             }
         };
         let perform: Arc<Perform<Asked>> = Arc::new(perform);
-        let fetchers = log.map(|(disk, layout)| Pool::start("fetcher", 1, &fetching(disk, layout, core)));
+        let fetchers = of_several.then(|| Pool::start("fetcher", 1, &giving(reader, core)));
         let reader = Arc::clone(reader);
         let at_once = Box::new(move |job: &ReadJob| match Reader::<D>::is_short(job) {
             // Late from the start: this thread makes no runs.
@@ -101,31 +101,53 @@ impl Readers {
         }
     }
 
-    /// Reads entries for other replicas, none of them here: each is some MiB.
-    pub(crate) fn fetch(&self, fetches: Vec<Fetch>) {
+    /// Reads for other replicas, nothing of it here: each is some MiB.
+    pub(crate) fn fetch(&self, fetches: Vec<Given>) {
         if let Some(fetchers) = &self.fetchers {
             fetchers.jobs.extend(fetches);
         }
     }
 }
 
-/// Reads entries that another replica lacks and that are not in memory any more.
-fn fetching<D: Disk>(disk: D, layout: Layout, core: &Arc<Core>) -> Arc<Perform<Fetch>> {
-    let core = Arc::clone(core);
+/// What is read for another replica.
+pub(crate) enum Given {
+    /// Entries that it lacks and that are not in memory any more.
+    Entries(Fetch),
+    /// Bytes of the log.
+    Part(PartJob),
+}
+
+fn giving<D: Disk>(reader: &Arc<Reader<D>>, core: &Arc<Core>) -> Arc<Perform<Given>> {
+    let (reader, core) = (Arc::clone(reader), Arc::clone(core));
     let failing = Mutex::new(RareWarning::default());
-    Arc::new(move |fetch: Fetch| {
-        let entries = fetch.perform(&disk, layout).inspect_err(|error| {
+    Arc::new(move |given: Given| {
+        let fetch = match given {
+            Given::Entries(fetch) => fetch,
+            Given::Part(job) => {
+                let bytes = reader.part(&job);
+                return core.push(Event::Input(Input::PartRead(job, bytes)));
+            }
+        };
+        let entries = reader.fetch(&fetch).inspect_err(|error| {
             failing.lock().unwrap_or_else(PoisonError::into_inner).say(|| {
                 format!(
-                    "entries from {} on that another replica lacks cannot be read: {error}; it stays without them as long as \
-                     this one leads: stop this one, so that another replica leads, move its data directory away, and start it \
-                     with an empty one",
+                    "entries from {} on that another replica lacks cannot be read: {error}; what is damaged is fetched from a \
+                     third one, and until then this one has to wait",
                     fetch.indexes.start
                 )
             });
         });
+        tell_damage(&reader, &core);
         core.push(Event::Input(Input::Fetched(fetch.number, entries.ok())));
     })
+}
+
+/// Has damage repaired that was met, in a group of several.
+pub(crate) fn tell_damage<D: Disk>(reader: &Reader<D>, core: &Core) {
+    let met = reader.take_met();
+    if !met.is_empty() {
+        core.extend(met.into_iter().map(|at| Event::Input(Input::MetDamage(at))));
+    }
 }
 
 /// Number, job, and when it was asked for.

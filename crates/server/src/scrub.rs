@@ -9,6 +9,7 @@ use steadfast_broker::reader::Reader;
 use steadfast_store::disk::Disk;
 
 use crate::core::{Core, Event};
+use crate::readers;
 
 /// The first round begins so long after the start, or after a period if that is shorter.
 const FIRST: Duration = Duration::from_secs(600);
@@ -30,6 +31,7 @@ pub(crate) fn run<D: Disk>(reader: &Reader<D>, core: &Arc<Core>, pace: Pace) {
         for base in reader.segments() {
             let scrubbed = reader.scrub(base, &|bytes| rest(bytes, pace.rate));
             core.push(Event::Input(Input::Scrubbed(scrubbed)));
+            readers::tell_damage(reader, core);
         }
         thread::sleep(pace.period.saturating_sub(started.elapsed()).max(Duration::from_secs(1)));
     }

@@ -12,7 +12,7 @@ use anyhow::Context;
 use steadfast_broker::reply::Reply;
 use steadfast_wire::code::response;
 
-use crate::config::{self, Change, Config, Loaded, Sources, Unchangeable};
+use crate::config::{self, Change, Config, ConfigError, Loaded, Sources, Unchangeable};
 
 /// In the data directory; in the format of RocketMQ's files.
 pub(crate) const FILE: &str = "settings.overrides";
@@ -34,22 +34,24 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 struct State {
     sources: Sources,
+    /// Which broker of the process they are of.
+    which: usize,
     config: Config,
 }
 
 impl Settings {
-    /// Reads what was changed at run time in this data directory, and the settings that result.
-    pub(crate) fn open(mut sources: Sources, dir: &Path) -> anyhow::Result<(Self, Config)> {
+    /// Reads what was changed at run time in the data directory of this broker of the process, and the settings that result.
+    pub(crate) fn open(mut sources: Sources, which: usize, dir: &Path) -> anyhow::Result<(Self, Config)> {
         let path = dir.join(FILE);
         sources.changed = match fs::read_to_string(&path) {
             Ok(text) => config::read_changes(&path, &text)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
         };
-        let Loaded { config, .. } = Config::load(&sources).with_context(|| {
+        let config = load(&sources, which).with_context(|| {
             format!("{} does not fit the other settings; correct or remove it", path.display())
         })?;
-        let state = Mutex::new(State { sources, config: config.clone() });
+        let state = Mutex::new(State { sources, which, config: config.clone() });
         Ok((Settings { dir: dir.to_owned(), state }, config))
     }
 
@@ -82,13 +84,14 @@ impl Settings {
             );
             return Err(refusal(format!("{cause}; change it there")));
         }
-        let config = Config::load(&sources).map_err(|error| refusal(error.to_string()))?.config;
+        let which = state.which;
+        let config = load(&sources, which).map_err(|error| refusal(error.to_string()))?;
         self.store(&sources.changed).map_err(|error| {
             let remark =
                 format!("nothing was changed: {} cannot be written: {error}", self.dir.join(FILE).display());
             Reply::error(response::SYSTEM_ERROR, remark)
         })?;
-        *state = State { sources, config };
+        *state = State { sources, which, config };
         apply(&state.config);
         Ok(changes)
     }
@@ -107,6 +110,12 @@ impl Settings {
         fs::rename(new, self.dir.join(FILE))?;
         File::open(&self.dir)?.sync_all()
     }
+}
+
+/// The settings of one broker of the process.
+fn load(sources: &Sources, which: usize) -> Result<Config, ConfigError> {
+    let Loaded { config, .. } = Config::load(sources)?;
+    Ok(config.brokers().swap_remove(which))
 }
 
 fn refusal(remark: impl Into<String>) -> Reply {

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use steadfast_broker::io::{Call, Effect, Input, Origin, ReadJob};
 use steadfast_broker::measures::Measures;
 use steadfast_broker::reply::Reply;
-use steadfast_consensus::{Fetch, Role};
+use steadfast_consensus::Role;
 use steadfast_net::{ConnId, Connection};
 use steadfast_types::Term;
 use steadfast_wire::frame::{self, Serialize};
@@ -20,6 +20,7 @@ use crate::failpoint::{self, Stage};
 use crate::group::Standing;
 use crate::inbox::Inbox;
 use crate::metrics::Telemetry;
+use crate::readers::Given;
 use crate::register::Registrar;
 use crate::writing::{Job, Tail};
 
@@ -29,8 +30,8 @@ pub(crate) struct Shell {
     tail: Arc<Tail>,
     /// Reads that the last step asked for.
     pub(crate) reads: Vec<(u64, ReadJob)>,
-    /// Entries for other replicas that it asked for.
-    pub(crate) fetches: Vec<Fetch>,
+    /// What it asked for on behalf of other replicas.
+    pub(crate) fetches: Vec<Given>,
     pub(crate) checkpoints: Arc<Inbox<Job>>,
     pub(crate) registrar: Registrar,
     pub(crate) milestone: Box<dyn Fn(Milestone) + Send>,
@@ -150,9 +151,16 @@ impl Shell {
                     standing.send(message);
                 }
             }
-            Effect::Fill(end) => self.tail.fill_to(end),
-            Effect::Fetch(fetch) => self.fetches.push(fetch),
+            Effect::Fill(end) => self.tail.will_be(end),
+            Effect::Fetch(fetch) => self.fetches.push(Given::Entries(fetch)),
+            Effect::ReadPart(part) => self.fetches.push(Given::Part(part)),
+            Effect::Mend(job) => self.checkpoints.push(Job::Mend(job)),
             Effect::Role(term, role) => self.has_role(term, role),
+            Effect::Complete(is_complete) => {
+                if let Some(standing) = &self.standing {
+                    standing.is_complete(is_complete);
+                }
+            }
             Effect::Stopped => self.writer.push(WriterJob::Finish),
         }
     }

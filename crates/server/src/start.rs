@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use steadfast_net::server::reserve;
 use steadfast_net::{Handler, Limits, Server};
@@ -13,15 +13,15 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime;
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::advertise;
 use crate::banner::Banner;
-use crate::broker::{Broker, Sockets, random};
+use crate::broker::{Broker, Running, Sockets};
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, Role, Sources};
+use crate::directory;
 use crate::explain;
-use crate::group::Replica;
 use crate::http;
 use crate::namesrv::SharedNamesrv;
 use crate::pages::Pages;
@@ -54,92 +54,154 @@ pub fn run(sources: &Sources) -> anyhow::Result<()> {
 async fn serve(sources: &Sources, config: &Config) -> anyhow::Result<()> {
     let mut stop = StopSignals::listen()?;
     let clock = Clock::start();
+    let brokers = if config.role == Role::Namesrv { Vec::new() } else { config.brokers() };
+    directory::check(config, &brokers)?;
     // Ports first: they are what two servers on one machine collide on.
-    let broker_socket = claim(config, Role::Namesrv, "listenPort", config.listen_port)?;
-    let fast_socket = match config.fast_port() {
-        Some(port) => claim(config, Role::Namesrv, "fastListenPort", port)?,
-        None => None,
+    let ports = Ports::reserve(config, &brokers)?;
+    let limits = limits(config, ports.for_clients());
+    let mut banner = Banner::new(config);
+    // Served while the logs are being read, so that nobody takes a long start for a dead process.
+    let pages = Arc::new(Pages::default());
+    if let Some(socket) = ports.pages {
+        let listener = listening(socket, "metricsPromExporterPort")?;
+        banner.pages(listener.local_addr()?);
+        tokio::spawn(http::serve(listener, Arc::clone(&pages)));
+    }
+    let namesrv = ports.namesrv.as_ref().map(|_| SharedNamesrv::open(config, clock)).transpose()?;
+    let opening = open(sources, &brokers, ports.brokers, (namesrv.as_ref(), clock));
+    let opened = select! {
+        // Recovery only reads; nothing waits for its end.
+        () = stop.wait() => return Ok(()),
+        opened = opening => opened?,
     };
-    let namesrv_socket = claim(config, Role::Broker, "namesrvPort", config.namesrv_port)?;
-    let replica = Replica::of(config, random())?;
-    let replication =
-        replica.as_ref().map(|replica| reserved(replica.listen(), "dLegerPeers")).transpose()?;
-    let pages_socket = config.serves_pages().then(|| {
-        let host = config.metrics_host.unwrap_or(config.bind_address);
-        reserved(SocketAddr::new(host, config.metrics_port), "metricsPromExporterPort")
+    let mut advertised = Vec::new();
+    for broker in &opened {
+        let facts = broker.facts()?;
+        advertised.push(facts.advertised);
+        banner.broker(&facts);
+    }
+    let mut servers = Vec::new();
+    if let (Some(socket), Some(namesrv)) = (ports.namesrv, &namesrv) {
+        banner.namesrv(socket.local_addr()?);
+        tokio::spawn(namesrv.clone().expire(config.scan_interval.into()));
+        servers.push(listen(socket, limits, Arc::new(namesrv.clone()), config.port_key("namesrvPort"))?);
+    }
+    let mut running = Vec::new();
+    for (broker, config) in opened.into_iter().zip(&brokers) {
+        let (runs, listening) = broker.start(config, limits)?;
+        running.push(runs);
+        servers.extend(listening);
+    }
+    if !running.is_empty() {
+        // It is set once.
+        let _ = pages.brokers.set(running.iter().map(|broker| broker.watched.clone()).collect());
+    }
+    select! {
+        () = stop.wait() => {}
+        serving = serving(&mut running) => {
+            serving?;
+            banner.roles(running.iter().filter_map(Running::role));
+            banner.print();
+            advertised.into_iter().for_each(|addr| _ = tokio::spawn(advertise::check(addr)));
+            stop.wait().await;
+        }
+    }
+    if running.is_empty() {
+        return Ok(());
+    }
+    tracing::info!("stopping");
+    servers.iter().for_each(Server::stop_accepting);
+    select! {
+        stopped = stop_all(running) => stopped,
+        // A second signal, or a disk that does not answer, ends it at once: the log takes that.
+        () = stop.wait() => bail!("stopped at once by a second signal; the next start repairs the log's end"),
+    }
+}
+
+/// The ports that a process has taken.
+struct Ports {
+    brokers: Vec<Sockets>,
+    namesrv: Option<TcpSocket>,
+    pages: Option<TcpSocket>,
+}
+
+impl Ports {
+    fn reserve(config: &Config, brokers: &[Config]) -> anyhow::Result<Self> {
+        let namesrv = (config.role != Role::Broker).then(|| {
+            let addr = SocketAddr::new(config.bind_address, config.namesrv_port);
+            reserved(addr, config.port_key("namesrvPort"))
+        });
+        let pages = config.serves_pages().then(|| {
+            let host = config.metrics_host.unwrap_or(config.bind_address);
+            reserved(SocketAddr::new(host, config.metrics_port), "metricsPromExporterPort")
+        });
+        Ok(Ports {
+            brokers: brokers.iter().map(Sockets::reserve).collect::<anyhow::Result<_>>()?,
+            namesrv: namesrv.transpose()?,
+            pages: pages.transpose()?,
+        })
+    }
+
+    /// How many take clients' connections.
+    fn for_clients(&self) -> usize {
+        let of_brokers: usize = self.brokers.iter().map(Sockets::for_clients).sum();
+        of_brokers + usize::from(self.namesrv.is_some())
+    }
+}
+
+/// Reads the data of all brokers of this process, at the same time.
+async fn open(
+    sources: &Sources,
+    brokers: &[Config],
+    sockets: Vec<Sockets>,
+    (namesrv, clock): (Option<&SharedNamesrv>, Clock),
+) -> anyhow::Result<Vec<Broker>> {
+    let opening = brokers.iter().zip(sockets).enumerate().map(|(which, (config, sockets))| {
+        let (sources, config, namesrv) = (sources.clone(), config.clone(), namesrv.cloned());
+        spawn_blocking(move || Broker::open((sources, which), &config, sockets, (namesrv, clock)))
     });
-    let pages_socket = pages_socket.transpose()?;
-    let ports = [&broker_socket, &fast_socket, &namesrv_socket].into_iter().flatten().count();
-    let limits = Limits {
+    let mut opened = Vec::new();
+    for opening in opening.collect::<Vec<_>>() {
+        opened.push(opening.await.context("opening the data directory failed")??);
+    }
+    Ok(opened)
+}
+
+/// Waits until all of them take messages, or follow who does.
+async fn serving(running: &mut [Running]) -> anyhow::Result<()> {
+    for broker in running {
+        broker.serving().await?;
+    }
+    Ok(())
+}
+
+/// Stops all of them at the same time.
+async fn stop_all(running: Vec<Running>) -> anyhow::Result<()> {
+    let mut stopping: JoinSet<_> = running.into_iter().map(Running::stop).collect();
+    let mut failed = None;
+    while let Some(stopped) = stopping.join_next().await {
+        failed = failed.or(stopped.context("stopping a broker failed").flatten().err());
+    }
+    if let Some(failed) = failed {
+        return Err(failed);
+    }
+    tracing::info!("stopped; everything acknowledged is stored");
+    Ok(())
+}
+
+/// What all clients together, on so many ports, may take.
+fn limits(config: &Config, ports: usize) -> Limits {
+    Limits {
         connections: connections(config, ports),
         idle: config.max_idle.into(),
         unfinished_bytes: limits::UNFINISHED_FRAMES / ports.max(1),
         unread_bytes: limits::UNREAD_ANSWERS / ports.max(1),
         ..Limits::default()
-    };
-    let mut banner = Banner::new(config);
-    // Served while the log is being read, so that nobody takes a long start for a dead process.
-    let pages = Arc::new(Pages::default());
-    if let Some(socket) = pages_socket {
-        let listener = listening(socket, "metricsPromExporterPort")?;
-        banner.pages(listener.local_addr()?);
-        tokio::spawn(http::serve(listener, Arc::clone(&pages)));
     }
-    let namesrv = namesrv_socket.as_ref().map(|_| SharedNamesrv::open(config, clock)).transpose()?;
-    let broker = match broker_socket {
-        None => None,
-        Some(socket) => {
-            let (sources, config, namesrv) = (sources.clone(), config.clone(), namesrv.clone());
-            let sockets = Sockets { main: socket, fast: fast_socket, replication };
-            let opening =
-                spawn_blocking(move || Broker::open(sources, &config, sockets, replica, (namesrv, clock)));
-            select! {
-                // Recovery only reads; nothing waits for its end.
-                () = stop.wait() => return Ok(()),
-                opened = opening => Some(opened.context("opening the data directory failed")??),
-            }
-        }
-    };
-    let mut advertised = None;
-    if let Some(broker) = &broker {
-        let facts = broker.facts()?;
-        advertised = Some(facts.advertised);
-        banner.broker(&facts);
-    }
-    let mut servers = Vec::new();
-    if let (Some(socket), Some(namesrv)) = (namesrv_socket, &namesrv) {
-        banner.namesrv(socket.local_addr()?);
-        tokio::spawn(namesrv.clone().expire(config.scan_interval.into()));
-        servers.push(listen(socket, limits, Arc::new(namesrv.clone()), "namesrvPort")?);
-    }
-    let Some(broker) = broker else {
-        banner.print();
-        stop.wait().await;
-        return Ok(());
-    };
-    let (mut running, broker_servers) = broker.start(config, limits)?;
-    servers.extend(broker_servers);
-    // It is set once.
-    let _ = pages.broker.set(running.watched.clone());
-    select! {
-        () = stop.wait() => {}
-        serving = running.serving() => {
-            serving?;
-            banner.role(running.role());
-            banner.print();
-            if let Some(addr) = advertised {
-                tokio::spawn(advertise::check(addr));
-            }
-            stop.wait().await;
-        }
-    }
-    tracing::info!("stopping");
-    servers.iter().for_each(Server::stop_accepting);
-    running.stop(&mut stop).await
 }
 
 /// A second signal ends the wait for a clean stop.
-pub(crate) struct StopSignals {
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
@@ -153,7 +215,7 @@ impl StopSignals {
         })
     }
 
-    pub(crate) async fn wait(&mut self) {
+    async fn wait(&mut self) {
         select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -191,15 +253,8 @@ fn connections(config: &Config, ports: usize) -> usize {
     room.min(wanted) as usize
 }
 
-/// Takes a port that this role needs; `without` is the role that does not.
-fn claim(config: &Config, without: Role, key: &str, port: u16) -> anyhow::Result<Option<TcpSocket>> {
-    if config.role == without {
-        return Ok(None);
-    }
-    reserved(SocketAddr::new(config.bind_address, port), key).map(Some)
-}
-
-fn reserved(addr: SocketAddr, key: &str) -> anyhow::Result<TcpSocket> {
+/// Takes a port; `key` is its setting.
+pub(crate) fn reserved(addr: SocketAddr, key: &str) -> anyhow::Result<TcpSocket> {
     reserve(addr).map_err(|error| explain::port(&error, addr, key))
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use steadfast_broker::io::{Freed, Freeing, Input};
+use steadfast_broker::io::{Freed, Freeing, Input, MendJob};
 use steadfast_broker::reader::Reader;
 use steadfast_consensus::{GroupWriter, Write};
 use steadfast_store::checkpoint::{self, Checkpoint};
@@ -40,8 +40,6 @@ const MEASURE: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(crate) struct Tail {
     wake_at: AtomicU64,
-    /// A write waits for space up to here, if that is further than is kept ready anyway.
-    wanted: AtomicU64,
     moved: Inbox<LogOffset>,
 }
 
@@ -52,10 +50,9 @@ impl Tail {
         }
     }
 
-    /// Has the filler go as far as this in any case.
-    pub(crate) fn fill_to(&self, end: LogOffset) {
-        self.wanted.fetch_max(end.get(), Relaxed);
-        self.moved.push(LogOffset::ZERO);
+    /// The tail will be here as soon as there is space for it.
+    pub(crate) fn will_be(&self, end: LogOffset) {
+        self.moved.push(end);
     }
 }
 
@@ -192,6 +189,7 @@ pub(crate) struct FillerThread<D: Disk> {
     pub(crate) tail: Arc<Tail>,
     pub(crate) end: LogOffset,
     pub(crate) control_reserve: u64,
+    pub(crate) telemetry: Arc<Telemetry>,
 }
 
 impl<D: Disk> FillerThread<D> {
@@ -206,14 +204,13 @@ impl<D: Disk> FillerThread<D> {
                 return self.core.push(Event::Input(Input::WriteFailed(cause)));
             }
             self.tail.moved.take(&mut moved, Some(if told.disk_full { RETRY } else { MEASURE }));
-            self.end = moved.drain(..).fold(self.end, LogOffset::max);
+            self.end = moved.drain(..).max().unwrap_or(self.end);
         }
     }
 
     /// Fills until enough is ahead or the disk is full.
     fn fill(&mut self, told: &mut Room) -> io::Result<()> {
-        let kept_ready = self.end + (AHEAD + self.control_reserve);
-        let target = kept_ready.max(LogOffset::new(self.tail.wanted.load(Relaxed)));
+        let target = self.end + (AHEAD + self.control_reserve);
         let room = Room { disk_full: told.disk_full, ..self.filler.measure()? };
         if room != *told {
             self.report(told, room);
@@ -243,6 +240,7 @@ impl<D: Disk> FillerThread<D> {
             }
         }
         *told = room;
+        self.telemetry.disk_full.store(room.disk_full, Relaxed);
         self.core.push(Event::Input(Input::Room(room)));
     }
 }
@@ -253,9 +251,11 @@ pub(crate) enum Job {
     Checkpoint(Box<Checkpoint>),
     /// Free the files of dropped segments.
     Free(Freeing),
+    /// Repair a damaged segment with what another replica has.
+    Mend(MendJob),
 }
 
-/// The checkpoint thread: writes each, lets the readers use it, then tells the core.
+/// The checkpoint thread: writes each, lets the readers use it, then tells the core. It frees and repairs files, too.
 pub(crate) fn checkpoints<D: Disk>(
     disk: &D,
     layout: Layout,
@@ -272,6 +272,8 @@ pub(crate) fn checkpoints<D: Disk>(
                     let result = write_checkpoint(disk, reader, *job);
                     Input::CheckpointDone(result.map_err(|error| error.to_string()))
                 }
+                // Here, since what is freed meanwhile must not be written to.
+                Job::Mend(job) => Input::Mended(reader.mend(job)),
                 Job::Free(job) => {
                     let result = free(disk, layout, reader, job);
                     Input::Freed(result.map_err(|error| error.to_string()))

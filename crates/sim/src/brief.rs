@@ -21,6 +21,10 @@ impl fmt::Display for Brief<'_, Input> {
             Input::Fetched(number, entries) => {
                 write!(f, "fetched {number}: {} entries", entries.as_ref().map_or(0, Vec::len))
             }
+            Input::PartRead(job, bytes) => {
+                write!(f, "{job:?} is read: {} bytes", bytes.as_ref().map_or(0, bytes::Bytes::len))
+            }
+            Input::Mended(done) => write!(f, "segment {}: {:?}", done.mend.base(), done.result),
             other => write!(f, "{other:?}"),
         }
     }
@@ -34,6 +38,7 @@ impl fmt::Display for Brief<'_, Message> {
                 let (after, commit, count) = (append.previous.index, append.commit, append.entries.len());
                 write!(f, "term {term}, {count} entries after {after}, commit {commit}")
             }
+            Body::LogPart { number, at, bytes } => write!(f, "part {number}: {} bytes at {at}", bytes.len()),
             other => write!(f, "term {term}, {other:?}"),
         }
     }
@@ -99,6 +104,10 @@ impl fmt::Display for Brief<'_, Effect> {
                 }
             }
             Effect::Message(message) => write!(f, "to {}: {}", message.to, Brief(message)),
+            Effect::Mend(job) => {
+                let given = job.part.as_ref().map_or(0, bytes::Bytes::len);
+                write!(f, "mend segment {} with {given} bytes", job.mend.base())
+            }
             Effect::Register(topics) => write!(f, "register {} topics", topics.len()),
             other => write!(f, "{other:?}"),
         }

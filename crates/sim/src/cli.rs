@@ -42,11 +42,11 @@ pub struct Summary {
     /// Messages sent and acknowledged.
     pub messages: (u64, u64),
     /// Faults that struck, by kind.
-    pub faults: BTreeMap<&'static str, u64>,
+    pub faults: BTreeMap<String, u64>,
 }
 
 impl Summary {
-    fn add(&mut self, outcome: &Outcome) {
+    pub(crate) fn add(&mut self, outcome: &Outcome) {
         self.seeds += 1;
         self.events += outcome.events;
         self.micros += outcome.lasted.get();
@@ -54,12 +54,27 @@ impl Summary {
         self.messages.0 += outcome.figures.books.sent;
         self.messages.1 += outcome.figures.books.acked;
         for (kind, count) in &outcome.figures.faults {
-            *self.faults.entry(kind).or_default() += count;
+            *self.faults.entry((*kind).to_owned()).or_default() += count;
         }
         if !outcome.findings.is_empty() {
             self.failed.push(outcome.seed);
             self.failed.sort_unstable();
         }
+    }
+
+    /// Adds what further seeds came to.
+    pub(crate) fn merge(&mut self, more: &Self) {
+        self.seeds += more.seeds;
+        self.events += more.events;
+        self.micros += more.micros;
+        self.starts += more.starts;
+        self.messages.0 += more.messages.0;
+        self.messages.1 += more.messages.1;
+        for (kind, count) in &more.faults {
+            *self.faults.entry(kind.clone()).or_default() += count;
+        }
+        self.failed.extend(&more.failed);
+        self.failed.sort_unstable();
     }
 
     /// Writes the summary; `elapsed` is how long it took.

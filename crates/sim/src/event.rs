@@ -1,7 +1,7 @@
 //! Everything that the scheduler of a run plans.
 
 use bytes::{Bytes, BytesMut};
-use steadfast_broker::io::{ConnId, Freed, ReadJob, ReadResult, Scrubbed};
+use steadfast_broker::io::{ConnId, Freed, MendDone, PartJob, ReadJob, ReadResult, Scrubbed};
 use steadfast_consensus::ReplicaId;
 use steadfast_store::checkpoint::Snapshot;
 use steadfast_store::log::{Entry, Mark, Room};
@@ -72,6 +72,10 @@ pub(crate) enum NodeEvent {
     Checkpointed(WindowId, Result<Box<Snapshot>, String>),
     /// Entries for another replica were read.
     Fetched(WindowId, u64, Option<Vec<(Entry, LogOffset)>>),
+    /// Bytes of the log were read for another replica.
+    HasPart(WindowId, Box<(PartJob, Option<Bytes>)>),
+    /// A damaged segment was read, or written to.
+    HasMended(WindowId, Box<MendDone>),
     /// Files of dropped segments are freed.
     Freed(WindowId, Result<Freed, String>),
     /// The scrub verifies the next segment.
@@ -94,4 +98,8 @@ pub(crate) enum GroupEvent {
     Strike,
     /// Partitions end.
     Join,
+    /// The process of a replica is stopped; who leads hands over first.
+    Stop(ReplicaId),
+    /// The disk of a replica has space again.
+    FreeDisk(ReplicaId),
 }

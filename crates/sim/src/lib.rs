@@ -9,10 +9,12 @@
 //! stage       what they share: scheduler, network, ledger (crate `audit`), trace
 //! cluster     other worlds: a group of replicas, without brokers and with them, and what strikes it
 //! run, cli    many seeds, and what is told about them
+//! campaign    seeds of all worlds for as long as somebody likes; it resumes and adds up
 //! ```
 
 mod brief;
 mod call;
+pub mod campaign;
 pub mod cli;
 mod client;
 pub mod clock;

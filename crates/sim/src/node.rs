@@ -1,5 +1,6 @@
 //! A process of the server: the broker, and the threads around it, each a chain of events.
 
+mod mending;
 mod scrub;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,7 +18,7 @@ use steadfast_store::checkpoint;
 use steadfast_store::disk::Disk;
 use steadfast_store::log::{Filler, Kind, Layout, Room};
 use steadfast_store::retention;
-use steadfast_types::{LogOffset, Term};
+use steadfast_types::{LogOffset, Term, Timestamp};
 use steadfast_wire::frame;
 use steadfast_wire::header::Header;
 
@@ -49,6 +50,8 @@ pub(crate) struct Node {
     inbox: Vec<Input>,
     step_planned: bool,
     deadline: Option<EventId>,
+    /// How far its machine's wall clock is from that of everybody else, in milliseconds.
+    pub(crate) clock_error: i64,
     /// Milliseconds on the process's clock when it was zero on the simulation's.
     ticks_at_zero: u64,
     writer: Writing,
@@ -58,6 +61,7 @@ pub(crate) struct Node {
     pub(crate) unanswered: BTreeMap<(ConnId, i32), Micros>,
     /// Log offset of the last durable batch: damage of anything before it can be told from a torn tail.
     pub(crate) last_batch: LogOffset,
+    covered: LogOffset,
     /// The broker takes no more writes.
     pub(crate) poisoned: bool,
     /// What it says to the other replicas of its group.
@@ -87,8 +91,6 @@ enum Job {
 struct Filling {
     filler: Filler<VirtualDisk>,
     ahead: u64,
-    /// A write waits for space up to here.
-    wanted: LogOffset,
     tail: LogOffset,
     told: Room,
     busy: bool,
@@ -115,6 +117,7 @@ impl Node {
             inbox: Vec::new(),
             step_planned: false,
             deadline: None,
+            clock_error: 0,
             ticks_at_zero: rng.below(1 << 40),
             writer: Writing {
                 writer,
@@ -124,17 +127,11 @@ impl Node {
                 sync_planned: false,
                 batch: None,
             },
-            filler: Filling {
-                filler,
-                ahead: plan.ahead,
-                wanted: LogOffset::ZERO,
-                tail: report.end,
-                told,
-                busy: false,
-            },
+            filler: Filling { filler, ahead: plan.ahead, tail: report.end, told, busy: false },
             scrub: plan.workload.scrub.map(Scrubbing::new),
             unanswered: BTreeMap::new(),
             last_batch: LogOffset::ZERO,
+            covered: LogOffset::ZERO,
             poisoned: false,
             outbox: Vec::new(),
             roles: Vec::new(),
@@ -149,6 +146,20 @@ impl Node {
 
     pub(crate) fn broker(&self) -> &Broker {
         &self.broker
+    }
+
+    /// Where the log ends that was written.
+    pub(crate) fn log_end(&self) -> LogOffset {
+        self.filler.tail
+    }
+
+    /// Up to where snapshots cover the log, those too that are being written.
+    pub(crate) fn covered(&self) -> LogOffset {
+        self.covered
+    }
+
+    fn wall(&self, stage: &Stage) -> Timestamp {
+        stage.wall_off_by(stage.clock_error + self.clock_error)
     }
 
     /// The process begins to serve.
@@ -185,7 +196,7 @@ impl Node {
         if !origin.oneway {
             self.unanswered.insert((conn, origin.opaque), stage.now());
         }
-        match request::decode(&self.edge, peer, stage.wall(), &header, frame.body) {
+        match request::decode(&self.edge, peer, self.wall(stage), &header, frame.body) {
             Ok(request) => self.input(Input::Request(origin, request), stage),
             Err(reply) if origin.oneway => drop(reply),
             Err(reply) => self.reply(&origin, reply, stage),
@@ -255,6 +266,7 @@ impl Node {
                 // Lookups that wait for missing runs may be told to give up.
                 let late = stage.phase == crate::stage::Phase::Faults && self.rng.one_in(20);
                 let result = self.reader.perform(*job, &|| late);
+                self.tell_damage(stage);
                 let Submitted { window, latency, .. } = self.disk.take_window();
                 self.plan(latency, NodeEvent::HasRead(window, number, Box::new(result)), stage);
             }
@@ -275,6 +287,14 @@ impl Node {
                 self.disk.settle(window);
                 self.input(Input::Fetched(number, entries), stage);
             }
+            NodeEvent::HasPart(window, part) => {
+                self.disk.settle(window);
+                self.input(Input::PartRead(part.0, part.1), stage);
+            }
+            NodeEvent::HasMended(window, done) => {
+                self.disk.settle(window);
+                self.input(Input::Mended(*done), stage);
+            }
             NodeEvent::Freed(window, result) => {
                 self.disk.settle(window);
                 self.input(Input::Freed(result), stage);
@@ -288,7 +308,7 @@ impl Node {
 
     fn step(&mut self, stage: &mut Stage) {
         let ticks = self.ticks_at_zero + stage.now().as_millis();
-        let now = Now { wall: stage.wall(), ticks };
+        let now = Now { wall: self.wall(stage), ticks };
         let inputs = std::mem::take(&mut self.inbox);
         for input in &inputs {
             stage.note("node <-", format_args!("{}", Brief(input)));
@@ -322,6 +342,7 @@ impl Node {
                 self.plan(delay, NodeEvent::Read(number, Box::new(job)), stage);
             }
             Effect::Checkpoint(checkpoint) => {
+                self.covered = checkpoint.snapshot.mark.end;
                 let result = checkpoint::write(&self.disk, *checkpoint);
                 let result = result.map(Box::new).map_err(|error| error.to_string());
                 let Submitted { window, latency, .. } = self.disk.take_window();
@@ -338,15 +359,14 @@ impl Node {
                 self.write(stage);
             }
             Effect::Fill(end) => {
-                self.filler.wanted = self.filler.wanted.max(end);
+                self.filler.tail = end;
                 self.fill(stage);
             }
             Effect::Message(message) => self.outbox.push(message),
-            Effect::Fetch(fetch) => {
-                let entries = fetch.perform(&self.disk, self.layout).ok();
-                let Submitted { window, latency, .. } = self.disk.take_window();
-                self.plan(latency, NodeEvent::Fetched(window, fetch.number, entries), stage);
-            }
+            Effect::Fetch(fetch) => self.fetch(&fetch, stage),
+            Effect::ReadPart(job) => self.read_part(job, stage),
+            Effect::Mend(job) => self.mend(job, stage),
+            Effect::Complete(_) => {}
             Effect::Role(term, role) => self.roles.push((term, role)),
             Effect::Call(..) | Effect::Register(_) | Effect::Warn(_) | Effect::Measured(..) => {}
         }
@@ -409,9 +429,8 @@ impl Node {
 
     /// The filler does a step if there is too little ahead of the tail.
     fn fill(&mut self, stage: &mut Stage) {
-        let Filling { filler, ahead, wanted, tail, told, busy } = &mut self.filler;
-        let target = (*tail + *ahead).max(*wanted);
-        if *busy || (filler.room().filled_to >= target && !told.disk_full) {
+        let Filling { filler, ahead, tail, told, busy } = &mut self.filler;
+        if *busy || (filler.room().filled_to >= *tail + *ahead && !told.disk_full) {
             return;
         }
         *busy = true;

@@ -22,6 +22,7 @@ use steadfast_broker::Options;
 use steadfast_broker::request::Edge;
 
 use crate::clock::Micros;
+use crate::cluster::ClusterAim;
 use crate::disk::Latency;
 use crate::rng::Rng;
 
@@ -57,20 +58,34 @@ impl Plan {
     }
 
     /// The plan of a seed for a group of several replicas, whose faults are planned elsewhere.
-    /// With `reads` somebody always asks something.
-    pub(crate) fn for_group(seed: u64, reads: bool) -> Self {
+    /// Without an aim it may run under ASYNC_FLUSH: then nothing that loses the operating system's memory may strike.
+    pub(crate) fn for_group(seed: u64, aim: ClusterAim) -> Self {
         let (mut rng, mut moves) = (Rng::stream(seed, "plan"), Rng::stream(seed, "moves"));
         let mut workload = Workload::draw(&mut rng).with_moves(&mut moves);
         // The faults last for seconds, however busy the clients are.
         workload.pause = moves.within(10_000..100_000);
-        if reads {
-            (workload.probers, workload.pause) = (4, 10_000);
+        match aim {
+            // Somebody always asks something.
+            ClusterAim::Reads => (workload.probers, workload.pause) = (4, 10_000),
+            // Somebody always sends something that takes space.
+            ClusterAim::Space => {
+                (workload.sizes, workload.producers, workload.pause) = (Sizes::Mixed, 6, 10_000);
+                workload.delayed = 0;
+                workload.groups.iter_mut().for_each(|group| group.sends_back = false);
+            }
+            _ => {}
         }
         let mut options = settings::draw(&workload, &mut rng);
         options.delay_levels = settings::delay_levels(&mut moves);
-        options.flush = steadfast_broker::Flush::Sync;
+        if aim != ClusterAim::Anything {
+            options.flush = steadfast_broker::Flush::Sync;
+        }
+        if aim == ClusterAim::Space {
+            options.control_reserve = 16 << 10;
+        }
+        let scarce = aim == ClusterAim::Space || Rng::stream(seed, "group").percent(50);
         Self {
-            ahead: ahead(&options, &workload),
+            ahead: if scarce { tight(&options, &workload) } else { ahead(&options, &workload) },
             network: 5..rng.skewed(20..5_000),
             disk: settings::latency(&mut rng),
             options,
@@ -150,6 +165,13 @@ impl Plan {
 fn ahead(options: &Options, workload: &Workload) -> u64 {
     let largest_batch = options.pending_bytes as u64 + workload.sizes.largest() as u64;
     options.control_reserve + 2 * largest_batch + (1 << 20)
+}
+
+/// Bytes of log space that are enough for a leader to go on: what a follower has to write at once may be more.
+fn tight(options: &Options, workload: &Workload) -> u64 {
+    let moves = workload.delayed > 0 || workload.groups.iter().any(|group| group.sends_back);
+    let delivered_at_once = if moves { 512 << 10 } else { 0 };
+    options.control_reserve + 2 * (workload.sizes.largest() as u64 + (64 << 10) + delivered_at_once)
 }
 
 impl fmt::Display for Plan {

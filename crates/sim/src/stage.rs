@@ -142,10 +142,15 @@ impl Stage {
         self.scheduler.now()
     }
 
-    /// What the server's wall clock shows.
+    /// What a right wall clock shows, or that of the only server.
     pub(crate) fn wall(&self) -> Timestamp {
+        self.wall_off_by(self.clock_error)
+    }
+
+    /// What a wall clock shows that is so many milliseconds from where it should be.
+    pub(crate) fn wall_off_by(&self, error: i64) -> Timestamp {
         let right = (EPOCH + self.now().as_millis()) as i64;
-        Timestamp::new((right + self.clock_error).max(1) as u64)
+        Timestamp::new((right + error).max(1) as u64)
     }
 
     /// Records an event.

@@ -54,6 +54,8 @@ pub enum Gist {
     Stale,
     /// The logs of two replicas are not the same in the end.
     Replicas,
+    /// What is said to be repaired is damaged.
+    Repair,
     /// The server does not start, though nothing is damaged.
     Start,
     /// Something takes longer than it may, though nothing is broken.

@@ -163,6 +163,11 @@ fn a_stale_leader_serves_reads_as_current() {
 }
 
 #[test]
+fn nobody_makes_space_for_a_write_that_waits() {
+    caught_by(Scenario::Brokers(ClusterAim::Space), Sabotage::HeldWriteNotFilled, &[Gist::Stuck]);
+}
+
+#[test]
 fn ambiguous_replicas_vote() {
     caught_by(ClusterAim::Damage, Sabotage::AmbiguousVotes, &[Gist::Quorum, Gist::Lost, Gist::Committed]);
 }
@@ -170,4 +175,15 @@ fn ambiguous_replicas_vote() {
 #[test]
 fn new_disks_vote() {
     caught_by(ClusterAim::Wipe, Sabotage::NewDiskVotes, &[Gist::Quorum, Gist::Lost, Gist::Committed]);
+}
+
+#[test]
+fn what_another_replica_gives_is_taken_without_a_look() {
+    let world = Scenario::Brokers(ClusterAim::Damage);
+    caught_by(world, Sabotage::RepairNotChecked, &[Gist::Repair]);
+}
+
+#[test]
+fn older_copies_of_disks_vote() {
+    caught_by(ClusterAim::Restore, Sabotage::OldCopyVotes, &[Gist::Quorum, Gist::Lost, Gist::Committed]);
 }

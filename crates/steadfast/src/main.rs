@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use steadfast_cli::{admin, print};
 use steadfast_server::config::{self, File, Sources};
@@ -19,6 +20,8 @@ Examples:
   steadfast server --data /var/lib/steadfast --set brokerIP1=10.0.0.5
                                               serve other machines too
   steadfast server -c broker.conf             settings from RocketMQ's file, or from TOML; --set overrides them
+  steadfast server --peers mq1,mq2,mq3 --set replicationSecretFile=secret
+                                              one of three: two broker groups, each with a replica on every machine
   steadfast server --help-config              every setting with its default and meaning
   steadfast admin queryMsgByKey -t SCANRECORD -k orderId
                                               find a message; `steadfast admin` lists the commands
@@ -90,6 +93,14 @@ struct ServerArgs {
     /// What this process does: all, namesrv or broker (short for --set role=ROLE)
     #[arg(long, value_name = "ROLE")]
     role: Option<String>,
+    /// All processes of a cluster, 3 or 5, the same list on each: two broker groups with a replica in every process, led by
+    /// different ones. PORT (9876) is the name server's; another one moves all ports of that process as far. Beyond one machine
+    /// it takes --set replicationSecretFile=FILE (short for --set peers=LIST)
+    #[arg(long, value_name = "HOST[:PORT],HOST[:PORT],HOST[:PORT]", value_parser = NonEmptyStringValueParser::new())]
+    peers: Option<String>,
+    /// Which of --peers this process is, if its addresses do not tell (short for --set peersSelf=HOST)
+    #[arg(long = "self", value_name = "HOST[:PORT]")]
+    own: Option<String>,
     /// One setting; may be given many times, and wins over the file
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -121,10 +132,11 @@ impl ServerArgs {
         let data = short("storePathRootDir", self.data.map(|dir| dir.display().to_string()));
         let role = short("role", self.role);
         let namesrv = short("namesrvAddr", self.namesrv);
+        let (peers, own) = (short("peers", self.peers), short("peersSelf", self.own));
         Ok(Sources {
             environment: std::env::var("NAMESRV_ADDR").ok(),
             files: self.config.into_iter().map(read).collect::<anyhow::Result<_>>()?,
-            arguments: [data, role, namesrv].into_iter().flatten().chain(self.set).collect(),
+            arguments: [data, role, namesrv, peers, own].into_iter().flatten().chain(self.set).collect(),
             ..Sources::default()
         })
     }

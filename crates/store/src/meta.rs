@@ -5,13 +5,16 @@
 //! 0 u32 magic | 4 u32 crc32c of the rest of the block | 8 u32 version | 12 u32 zero | 16 u64 sequence
 //! 24 u64 group identity | 32 u64 segment size | 40 u64 term | 48 u64 vote | 56 u64 commit watermark
 //! 64 u64 life | 72 u64 1 if there is a fence | 80 u64 term of its floor | 88 u64 index | 96 u64 committed
-//! 104 u64 replica | zeroes
+//! 104 u64 replica | 112 u64 identity of the disk | 120 32 u64 numbers of starts, the newest last | zeroes
 //! ```
 //!
 //! The checksum goes to the end of the block, so that a version with more fields is still known by its number.
 
+mod start;
+
 use std::io;
 
+pub use start::{Past, Start};
 use steadfast_types::{LogIndex, Position, Term};
 
 use crate::aligned::AlignedBuf;
@@ -20,7 +23,9 @@ use crate::disk::{BLOCK, Disk, DiskFile, Mode, write_all};
 /// Path of the file.
 pub const PATH: &str = "meta";
 const MAGIC: u32 = 0x5346_4D54;
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
+/// Where the starts begin.
+const STARTS_AT: usize = 120;
 
 /// What the file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +46,8 @@ pub struct Meta {
     pub life: u64,
     /// Set while the replica may lack entries that it has acknowledged.
     pub fence: Option<Fence>,
+    /// Which disk this is, in groups of several.
+    pub past: Past,
 }
 
 /// What a replica of several may have acknowledged and lost, by damage or with a torn write: until its log reaches the
@@ -143,12 +150,12 @@ impl<D: Disk> MetaFile<D> {
 fn encode(meta: Meta, sequence: u64, block: &mut [u8]) {
     block[..4].copy_from_slice(&MAGIC.to_be_bytes());
     block[8..12].copy_from_slice(&VERSION.to_be_bytes());
-    let Meta { group, replica, segment_size, term, vote, commit, life, fence } = meta;
+    let Meta { group, replica, segment_size, term, vote, commit, life, fence, past } = meta;
     let Fence { floor, committed } = fence.unwrap_or_default();
     let (fenced, floor) = (u64::from(fence.is_some()), [floor.term.get(), floor.index.get()]);
     let vote = [term.get(), vote, commit.get(), life, fenced];
     let fields = [sequence, group, segment_size].into_iter().chain(vote).chain(floor);
-    let fields = fields.chain([committed.get(), replica]);
+    let fields = fields.chain([committed.get(), replica, past.disk]).chain(past.starts);
     for (i, field) in fields.enumerate() {
         block[16 + 8 * i..24 + 8 * i].copy_from_slice(&field.to_be_bytes());
     }
@@ -167,6 +174,8 @@ fn decode(block: &[u8]) -> Result<Option<(u64, Meta)>, MetaError> {
     }
     let floor = Position { term: Term::new(u64_at(80)), index: LogIndex::new(u64_at(88)) };
     let fence = Fence { floor, committed: LogIndex::new(u64_at(96)) };
+    let mut past = Past { disk: u64_at(112), ..Past::default() };
+    past.starts.iter_mut().enumerate().for_each(|(i, start)| *start = u64_at(STARTS_AT + 8 * i));
     let meta = Meta {
         group: u64_at(24),
         replica: u64_at(104),
@@ -176,6 +185,7 @@ fn decode(block: &[u8]) -> Result<Option<(u64, Meta)>, MetaError> {
         commit: LogIndex::new(u64_at(56)),
         life: u64_at(64),
         fence: (u64_at(72) == 1).then_some(fence),
+        past,
     };
     Ok(Some((u64_at(16), meta)))
 }

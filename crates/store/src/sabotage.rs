@@ -42,6 +42,8 @@ pub enum Sabotage {
     AmbiguousVotes,
     /// A replica whose disk is new votes as if it had never had another.
     NewDiskVotes,
+    /// A replica on an older copy of its disk votes as if it had lost nothing.
+    OldCopyVotes,
     /// A leader answers reads without asking whether it still leads.
     StaleLeaderRead,
     /// A new leader takes messages before it has applied what its predecessors left.
@@ -50,6 +52,10 @@ pub enum Sabotage {
     DeposedLeaderAnswersOk,
     /// A leader that was deposed answers senders as if nobody could ever have their messages (P8).
     DeposedLeaderAnswersFailed,
+    /// Nobody is told that a write waits for more space than is kept ready (ADR 10).
+    HeldWriteNotFilled,
+    /// What another replica gives for a damaged entry is taken without a look (P4).
+    RepairNotChecked,
 }
 
 #[cfg(feature = "sabotage")]

@@ -10,7 +10,7 @@ use steadfast_store::log::{
     BatchBuilder, DIR, Entry, Filler, Kind, Layout, LogWriter, Mark, Remains, Scan, head_len,
     scan_of_several, segment_path,
 };
-use steadfast_store::meta::{Fence, Meta, MetaFile};
+use steadfast_store::meta::{Fence, Meta, MetaFile, Past};
 use steadfast_types::record::encode_control;
 use steadfast_types::{LogIndex, LogOffset, Position, Term, Timestamp};
 
@@ -110,7 +110,11 @@ fn the_meta_file_keeps_it() {
     let disk = MemDisk::default();
     let floor = Position { term: TERM, index: LogIndex::new(u64::MAX) };
     let fence = Some(Fence { floor, committed: LogIndex::new(9) });
+    let mut past = Past::default();
+    past.disk = 5;
+    (1..=40).for_each(|number| past.remember(number));
     let meta = Meta {
+        past,
         group: GROUP,
         replica: 3,
         segment_size: 1,

@@ -99,7 +99,7 @@ impl<D: Disk> Reader<D> {
             }
         }
         let cause = format!("no run has offset {from} of queue {queue}");
-        Err(Failure::Rebuild(LogOffset::ZERO, cause))
+        Err(Failure::Rebuild(LogOffset::ZERO, cause.into()))
     }
 
     pub(super) fn unit(

@@ -1,11 +1,12 @@
 //! Makes an index run again from the stretch of the log that it covers, or from what retention has left of it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::{ControlFlow, Range};
 
 use steadfast_store::checkpoint::INDEX_DIR;
 use steadfast_store::disk::Disk;
-use steadfast_store::log::{self, Gone, Kind, Layout, Scanned};
+use steadfast_store::log::{self, Gone, Kind, Layout, Scanned, WalkError};
 use steadfast_store::run::{self, RunContents};
 use steadfast_store::unit::{KeyEntry, QueueName, Unit};
 use steadfast_types::{LogOffset, QueueOffset};
@@ -13,6 +14,36 @@ use steadfast_types::{LogOffset, QueueOffset};
 use super::Late;
 use crate::pending::Applied;
 use crate::recovery::{Fenced, derive};
+
+/// Why a run cannot be made.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    /// Where the log is damaged, if it is that.
+    pub(super) at: Option<LogOffset>,
+    cause: String,
+}
+
+impl From<String> for Broken {
+    fn from(cause: String) -> Self {
+        Self { at: None, cause }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)
+    }
+}
+
+impl From<WalkError> for Broken {
+    fn from(error: WalkError) -> Self {
+        let at = match error {
+            WalkError::Damaged(at) => Some(at),
+            WalkError::Scan(_) => None,
+        };
+        Self { at, cause: error.to_string() }
+    }
+}
 
 /// Units of a queue from an offset on, without a hole.
 type UnitRange = (QueueName, QueueOffset, Vec<Unit>);
@@ -29,7 +60,7 @@ pub(super) fn rebuild_run<D: Disk>(
     gone: &Gone,
     covers: Range<LogOffset>,
     late: Late<'_>,
-) -> Result<Option<Vec<Fenced>>, String> {
+) -> Result<Option<Vec<Fenced>>, Broken> {
     let mut queues: Vec<UnitRange> = Vec::new();
     let mut places: BTreeMap<QueueName, usize> = BTreeMap::new();
     let mut keys = Vec::new();
@@ -68,14 +99,14 @@ pub(super) fn rebuild_run<D: Disk>(
         ControlFlow::Continue(())
     };
     for part in gone.left_of(covers.clone()) {
-        log::walk(disk, layout, part, &mut visit).map_err(|error| error.to_string())?;
+        log::walk(disk, layout, part, &mut visit)?;
     }
     if gave_up {
         return Ok(None);
     }
     if let Some(at) = unidentified {
-        return Err(format!("the record at log offset {at} is damaged"));
+        return Err(Broken { at: Some(at), cause: format!("the record at log offset {at} is damaged") });
     }
     let contents = RunContents { covers, queues, keys };
-    run::write_run(disk, INDEX_DIR, contents).map(|_| Some(fenced)).map_err(|error| error.to_string())
+    run::write_run(disk, INDEX_DIR, contents).map(|_| Some(fenced)).map_err(|error| error.to_string().into())
 }

@@ -36,7 +36,7 @@ impl<D: Disk> Reader<D> {
     pub fn scrub(&self, base: LogOffset, pace: &dyn Fn(u64)) -> Scrubbed {
         let result = match log::segment_bases(&self.disk) {
             Ok(bases) if bases.contains(&base) => self.damaged_messages(base, pace),
-            Ok(_) => Err("it is missing; restore it from a copy, or see `steadfast repair`".to_owned()),
+            Ok(_) => Err("it is missing".to_owned()),
             Err(error) => Err(error.to_string()),
         };
         // Freed while it was being read: nothing of it matters.
@@ -76,6 +76,7 @@ impl<D: Disk> Reader<D> {
         }
         let mut damaged = Vec::new();
         for suspect in suspects {
+            self.meet(suspect.start);
             self.each_unit(suspect, |queue, offset, unit| {
                 pace(u64::from(unit.size));
                 damaged.extend(self.verify(queue, offset, unit)?);
@@ -120,6 +121,7 @@ impl<D: Disk> Reader<D> {
         match self.log.records(&[unit], usize::MAX, LogOffset::new(u64::MAX)) {
             Ok(_) => Ok(None),
             Err(ReadError::NotFound { .. } | ReadError::Damaged { .. }) => {
+                self.meet(unit.log_offset);
                 Ok(Some(self.damaged_record(queue, offset, unit)))
             }
             Err(error) => Err(error.into()),

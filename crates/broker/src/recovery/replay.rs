@@ -17,8 +17,10 @@ use crate::checkpoint::Stretch;
 use crate::clock::Clock;
 use crate::damage::Damage;
 use crate::membership::Membership;
+use crate::mending::Mending;
 use crate::options::Options;
 use crate::pending::{Applied, Pending};
+use crate::preferred::Preference;
 use crate::recent::{HotTail, RecentKeys};
 use crate::retention::Retaining;
 use crate::services::{
@@ -69,7 +71,9 @@ impl Replay {
             state,
             group: Group::single(1, layout, Mark::default(), Term::ZERO, Vote::default()),
             membership: Membership::alone(),
+            preference: Preference::default(),
             next_tick: None,
+            is_complete: true,
             held_write: None,
             confirming: Confirming::default(),
             applied: mark,
@@ -79,6 +83,8 @@ impl Replay {
             layout,
             retaining: Retaining::default(),
             damage: Damage::default(),
+            mending: Mending::default(),
+            identity: 0,
             pending: Pending::default(),
             in_flight: VecDeque::new(),
             parked: Vec::new(),
@@ -123,10 +129,13 @@ impl Replay {
             return;
         }
         self.broker.note(&found.entry, found.payload_at);
+        let index = found.entry.index;
+        if let Err(error) = self.broker.members_changed(&found.entry) {
+            self.error = Some(OpenError::Members { index, error });
+        }
         if found.entry.kind != Kind::Batch {
             return;
         }
-        let index = found.entry.index;
         match derive(&found) {
             Ok(Derived { lost: Some((at, _)), .. }) if !self.lenient => {
                 self.error = Some(OpenError::Unidentified { index, at, repairable: true });

@@ -281,6 +281,7 @@ impl Broker {
                 self.room.space = space;
                 self.retaining.dropped.retain(|(base, _)| !bases.contains(base));
                 self.damage.forget(&bases);
+                self.mending.forget(&bases);
             }
             Err(cause) => {
                 self.retaining.retry_at = now.ticks + RETRY_AFTER;

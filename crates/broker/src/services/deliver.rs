@@ -203,6 +203,8 @@ impl Broker {
             ReadResult::Messages { records, .. } if !records.is_empty() => {
                 return self.deliver_due(now, id, offset, records.iter(), out);
             }
+            // Another replica has it.
+            ReadResult::Damaged(cause) if !self.membership.is_alone() => Some(cause),
             ReadResult::Damaged(cause) => return self.pass_over(now, (id, offset), &cause, out),
             // A segment is gone: as good as damaged, and the messages after it have waited enough.
             ReadResult::NotFound => {

@@ -23,6 +23,7 @@ pub(crate) use locks::{Lock, Locks};
 pub(crate) use positions::Positions;
 pub(crate) use queue::Queue;
 use segments::Segments;
+use steadfast_consensus::Members;
 use steadfast_store::sabotage::{self, Sabotage};
 use steadfast_store::snapshot::Undecodable;
 use steadfast_types::{LogOffset, Timestamp, topic};
@@ -35,7 +36,7 @@ use crate::control::{Control, Position};
 use crate::jump::{Jump, JumpCause, Move};
 
 /// Version of the encoding below.
-const VERSION: u16 = 9;
+const VERSION: u16 = 10;
 
 /// Everything that the log decides.
 #[derive(Debug, Default)]
@@ -48,6 +49,8 @@ pub(crate) struct State {
     pub(crate) locks: Locks,
     pub(crate) segments: Segments,
     pub(crate) terms: Terms,
+    /// The replicas themselves.
+    pub(crate) members: Members,
     /// Records of retention's last decision that hold; 0 once it is complete.
     expiring: u32,
 }
@@ -167,6 +170,7 @@ impl State {
         self.locks.encode(&mut out);
         self.segments.encode(&mut out);
         self.terms.encode(&mut out);
+        self.members.encode(&mut out);
         out.put_u32(self.expiring);
         out.into()
     }
@@ -192,6 +196,7 @@ impl State {
             locks: Locks::decode(bytes)?,
             segments: Segments::decode(bytes)?,
             terms: Terms::decode(bytes)?,
+            members: Members::decode(bytes)?,
             expiring: bytes.try_get_u32()?,
         })
     }

@@ -139,6 +139,8 @@ pub(crate) struct Node {
     measures: Option<Measures>,
     /// What it says to other replicas.
     pub(crate) outbox: Vec<steadfast_consensus::Message>,
+    /// It has all that it may have acknowledged, as it said last.
+    pub(crate) is_complete: bool,
     /// The roles that it had in its group.
     pub(crate) roles: Vec<Role>,
 }
@@ -225,6 +227,7 @@ impl Node {
             hold_freeing: false,
             freeing: None,
             outbox: Vec::new(),
+            is_complete: true,
             roles: Vec::new(),
         }
     }
@@ -283,6 +286,7 @@ impl Node {
             for effect in effects {
                 inputs.extend(self.carry_out(effect));
             }
+            inputs.extend(self.reader.take_met().into_iter().map(Input::MetDamage));
         }
     }
 
@@ -358,12 +362,18 @@ impl Node {
                 self.outbox.push(message);
                 None
             }
-            Effect::Fetch(fetch) => {
-                let entries = fetch.perform(&self.disk, self.layout).ok();
-                Some(Input::Fetched(fetch.number, entries))
+            Effect::Fetch(fetch) => Some(Input::Fetched(fetch.number, self.reader.fetch(&fetch).ok())),
+            Effect::ReadPart(job) => {
+                let bytes = self.reader.part(&job);
+                Some(Input::PartRead(job, bytes))
             }
+            Effect::Mend(job) => Some(Input::Mended(self.reader.mend(job))),
             Effect::Role(_, role) => {
                 self.roles.push(role);
+                None
+            }
+            Effect::Complete(is_complete) => {
+                self.is_complete = is_complete;
                 None
             }
             Effect::Stopped => None,

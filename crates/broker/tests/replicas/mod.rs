@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use steadfast_broker::{Membership, Options};
-use steadfast_consensus::{Message, ReplicaId, decode, encode};
+use steadfast_consensus::{Body, Message, ReplicaId, decode, encode};
 use steadfast_wire::code::response;
 use steadfast_wire::header::Header;
 
@@ -22,22 +22,40 @@ pub(crate) struct Replicas {
     wire: VecDeque<Message>,
     /// Replicas that no other one reaches or hears.
     pub(crate) cut: BTreeSet<ReplicaId>,
+    /// The one that all prefer to lead.
+    preferred: Option<ReplicaId>,
+    /// How often somebody was told to take leadership over; and whether that is lost on its way.
+    pub(crate) hand_overs: usize,
+    pub(crate) hand_overs_get_lost: bool,
+    /// Starts after the first ones.
+    starts: u64,
 }
 
 pub(crate) fn membership(id: ReplicaId, count: u64) -> Membership {
     Membership { tick: TICK, seed: 70 + id, ..Membership::of(id, (1..=count).collect()) }
 }
 
-fn open(id: ReplicaId, count: u64, disk: MemDisk, options: Options, wall: u64) -> Node {
-    Node::starting_as(disk, options, wall, &membership(id, count))
+fn open(id: ReplicaId, group: (u64, Option<ReplicaId>), disk: MemDisk, options: Options, wall: u64) -> Node {
+    let (count, preferred) = group;
+    Node::starting_as(disk, options, wall, &Membership { preferred, ..membership(id, count) })
 }
 
 impl Replicas {
     pub(crate) fn new(count: u64) -> Self {
-        let node = |id| open(id, count, MemDisk::default(), options(), 1_000_000);
+        Self::preferring(count, None)
+    }
+
+    /// Replicas that all prefer the same one to lead.
+    pub(crate) fn preferring(count: u64, preferred: Option<ReplicaId>) -> Self {
+        let node = |id| open(id, (count, preferred), MemDisk::default(), options(), 1_000_000);
         let mut all: Vec<Node> = (1..=count).map(node).collect();
         all.iter_mut().for_each(Node::fill);
-        Self { all, wire: VecDeque::new(), cut: BTreeSet::new() }
+        let (wire, cut) = (VecDeque::new(), BTreeSet::new());
+        Self { all, wire, cut, preferred, hand_overs: 0, hand_overs_get_lost: false, starts: 0 }
+    }
+
+    fn group(&self) -> (u64, Option<ReplicaId>) {
+        (self.all.len() as u64, self.preferred)
     }
 
     pub(crate) fn node(&mut self, id: ReplicaId) -> &mut Node {
@@ -51,17 +69,33 @@ impl Replicas {
 
     /// Kills a replica's process and starts another one on the same disk.
     pub(crate) fn restart(&mut self, id: ReplicaId) {
-        let count = self.all.len() as u64;
+        let disk = self.node(id).disk.clone();
+        self.restart_on(id, disk);
+    }
+
+    /// As [`Replicas::restart`], on this disk; returns the node of before.
+    pub(crate) fn restart_on(&mut self, id: ReplicaId, disk: MemDisk) -> Node {
+        let (count, preferred) = self.group();
+        self.starts += 1;
+        let seed = 1_000 * self.starts + id;
         let node = self.node(id);
-        let (disk, options, wall) = (node.disk.clone(), node.options.clone(), node.wall + node.ticks);
-        *self.node(id) = open(id, count, disk, options, wall);
+        let (options, wall) = (node.options.clone(), node.wall + node.ticks);
+        let membership = Membership { seed, preferred, ..membership(id, count) };
+        let new = Node::starting_as(disk, options, wall, &membership);
+        let old = std::mem::replace(self.node(id), new);
         self.node(id).fill();
+        old
+    }
+
+    /// Replaces the disk of a replica, and starts its process on the new one.
+    pub(crate) fn replace_disk(&mut self, id: ReplicaId) {
+        self.node(id).disk = MemDisk::default();
+        self.restart(id);
     }
 
     /// Takes a new disk for a replica that has not said anything yet; its filler does not work.
     pub(crate) fn without_space(&mut self, id: ReplicaId) {
-        let count = self.all.len() as u64;
-        *self.node(id) = open(id, count, MemDisk::default(), options(), 1_000_000);
+        *self.node(id) = open(id, self.group(), MemDisk::default(), options(), 1_000_000);
     }
 
     /// Delivers what they say to each other until they are silent.
@@ -73,6 +107,12 @@ impl Replicas {
             let Some(message) = self.wire.pop_front() else { return };
             if self.cut.contains(&message.from) || self.cut.contains(&message.to) {
                 continue;
+            }
+            if message.body == Body::TimeoutNow {
+                self.hand_overs += 1;
+                if self.hand_overs_get_lost {
+                    continue;
+                }
             }
             let bytes: Vec<u8> = encode(GROUP, &message).pieces().flatten().copied().collect();
             let message = decode(GROUP, Bytes::from(bytes)).unwrap();

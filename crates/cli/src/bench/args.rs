@@ -40,6 +40,9 @@ Examples:
   How long nothing is acknowledged when a leader dies (kill it meanwhile; bench/failover does):
     steadfast bench failover --namesrv '127.0.0.1:9876;127.0.0.1:9877' --seconds 60
 
+  The price of each protection, a median of three rounds; it starts its own servers and takes about ten minutes:
+    steadfast bench price --passes 3 --dir /var/lib --picture price.svg
+
   Medians and ratios of earlier results; --label SCENARIO/SYSTEM says what is compared with what:
     steadfast bench --json --label sync/ours >>results.json
     steadfast bench --compare results.json --want 'sync throughput >= 4'
@@ -104,7 +107,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds)]
     pub timeout: Duration,
 
-    /// `floor`: directory on the disk that is meant; a file in it is written and removed.
+    /// `floor`, `price`: directory on the disk that is meant; what is written in it is removed.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub dir: PathBuf,
 
@@ -112,7 +115,11 @@ pub struct BenchArgs {
     #[arg(long, value_name = "S", default_value = "0.2", value_parser = seconds)]
     pub outage: Duration,
 
-    /// `consume`: how often the whole backlog is read.
+    /// `price`: draws the result as an SVG into this file.
+    #[arg(long, value_name = "FILE")]
+    pub picture: Option<PathBuf>,
+
+    /// `consume`: how often the whole backlog is read; `price`: rounds, of which the median counts.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub passes: u32,
     /// `consume`: fail if there are fewer messages.
@@ -166,6 +173,8 @@ pub enum Mode {
     /// One message after the other, with a new look at the route after each that failed: how long nothing was
     /// acknowledged when a leader died or was lost.
     Failover,
+    /// What each protection against loss costs: servers of its own, on loopback and one disk, with one more each time.
+    Price,
 }
 
 /// How request headers are written.

@@ -149,14 +149,16 @@ fn row(scenario: &Scenario, metric: &Metric, goals: &[Goal]) -> Option<String> {
     ))
 }
 
-struct Spread {
+/// Some figures of the same kind.
+pub(super) struct Spread {
     least: f64,
-    median: f64,
+    pub(super) median: f64,
     greatest: f64,
 }
 
 impl Spread {
-    fn of(mut values: Vec<f64>) -> Option<Self> {
+    /// None if there are none.
+    pub(super) fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let (least, greatest) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
@@ -172,7 +174,7 @@ impl Spread {
 }
 
 /// Three digits are more than such figures deserve.
-fn significant(value: f64) -> String {
+pub(super) fn significant(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_owned(),
         size if size >= 100.0 => {

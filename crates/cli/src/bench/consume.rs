@@ -14,7 +14,7 @@ use super::args::BenchArgs;
 use super::content;
 use super::lane::Progress;
 use super::process::Meter;
-use super::pull::{self, How, Visit};
+use super::pull::{self, Commit, How, Visit};
 use super::report::{self, ProgressLine, Report};
 use super::target::{Range, Target};
 
@@ -23,16 +23,18 @@ const SHOWN: usize = 20;
 
 /// Runs the mode: reads the whole backlog as often as asked, checking every message as it comes.
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
-    super::runtime()?.block_on(consume(args))
+    let report = super::runtime()?.block_on(measure(args, Commit::Never))?;
+    report::print(&report, args.json)
 }
 
-async fn consume(args: &BenchArgs) -> anyhow::Result<()> {
+/// Reads, and commits its positions so.
+pub(super) async fn measure(args: &BenchArgs, commit: Commit) -> anyhow::Result<Report> {
     let target = Target::existing(args).await?;
     let ranges = target.contents().await?;
     let messages: u64 = ranges.iter().map(|range| range.to.unwrap_or(0).saturating_sub(range.from)).sum();
     ensure!(messages > 0, "topic {} holds no message to consume", args.topic);
     ensure!(messages >= args.expect, "{messages} messages are there, {} were expected", args.expect);
-    let how = How::to_the_end(args.connections, args.pull_batch);
+    let how = How { commit, ..How::to_the_end(args.connections, args.pull_batch) };
     let progress = Rc::new(Progress::default());
     let mut checker = Checker { progress: Rc::clone(&progress), ..Checker::default() };
     let mut meter = Meter::start(&args.pid)?;
@@ -50,7 +52,7 @@ async fn consume(args: &BenchArgs) -> anyhow::Result<()> {
     let mut report = Report::of_reading(args, read, checker.bytes, elapsed, &usage);
     report.set_verified(read, Duration::ZERO);
     report.foreign = checker.foreign;
-    report::print(&report, args.json)
+    Ok(report)
 }
 
 /// Drives `reading` and prints the progress each second.

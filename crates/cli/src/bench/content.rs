@@ -1,6 +1,8 @@
 //! What the messages of a run consist of. A message's number and the run's number say everything: its unique key
 //! names both, its body is made from them, so that whoever reads a message can tell whether it is whole.
 
+use std::hash::{BuildHasher, RandomState};
+
 use steadfast_audit::Digest;
 use steadfast_types::properties;
 use steadfast_types::record::StoredMessage;
@@ -22,6 +24,12 @@ pub(super) struct Content {
 }
 
 impl Content {
+    /// Messages of a run that nobody has made yet.
+    pub(super) fn of_new_run(size: usize, keys: u32) -> Self {
+        // The standard library's only source of randomness; it seeds nothing but the run's number.
+        Self { run: RandomState::new().hash_one(0), size, keys }
+    }
+
     /// Writes the unique key of message `id`: run and id in hex.
     pub(super) fn write_unique_key(&self, id: u64, out: &mut [u8]) {
         write_hex(self.run, &mut out[..16]);

@@ -1,7 +1,6 @@
 //! The mode `failover`: a lone sender that asks for the route again after each message that failed. Measured are the times
 //! in which nothing was acknowledged; whoever runs it ends leaders meanwhile. Then everything is read back as ever.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -12,10 +11,10 @@ use steadfast_wire::headers::SendMessageResponse;
 use super::args::BenchArgs;
 use super::content::Content;
 use super::process::Meter;
-use super::report::{self, Latency, Outage, Report};
+use super::report::{self, Outage};
 use super::stats::{self, Ack, Stats};
 use super::target::{Target, response_name};
-use super::{load, send, single, verify};
+use super::{load, send, single};
 use crate::print;
 
 /// How long a message or a question to a name server may take: less than RocketMQ's clients wait, since a sender without an
@@ -39,7 +38,7 @@ async fn measure(args: &BenchArgs) -> anyhow::Result<()> {
     let names: Vec<String> = args.namesrv.split(';').map(|name| name.trim().to_owned()).collect();
     let target = create(args, &names).await?;
     let tails = target.tails().await?;
-    let content = Content { run: RandomState::new().hash_one(0), size: args.size, keys: 0 };
+    let content = Content::of_new_run(args.size, 0);
     let target = Target { timeout: ANSWER, ..target };
     let mut sender = Sender::new(target, names, content, args.outage);
     let meter = Meter::start(&[])?;
@@ -51,28 +50,30 @@ async fn measure(args: &BenchArgs) -> anyhow::Result<()> {
     let outcome = load::Outcome { stats, usage: meter.stop()?, elapsed: begun.elapsed() };
     send::report_errors(&outcome.stats);
     let target = Target { timeout: args.timeout, ..find_again(target, &names).await? };
-    let acked = send::messages(&outcome.stats);
-    print::note(format_args!("reading back {acked} acknowledged messages"));
-    let verified = verify::run(&target, &tails, content, &outcome.stats).await?;
-    send::judge(&outcome.stats, &verified)?;
-    let mut report = Report::new(args, &outcome);
-    report.set_verified(acked, verified.took);
-    report.latency = Some(Latency::new(&outcome.stats.latencies));
-    report.foreign = verified.foreign;
+    let mut report = send::verified(args, &target, &tails, content, &outcome).await?;
     report.outages = outages;
     report::print(&report, args.json)
 }
 
-/// Creates the topic on the brokers that the first name server knows which answers.
-async fn create(args: &BenchArgs, names: &[String]) -> anyhow::Result<Target> {
+/// What the first name server says that answers.
+async fn first<T>(
+    names: &[String],
+    mut ask: impl AsyncFnMut(&str) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let mut problem = None;
     for name in names {
-        match Target::create(&BenchArgs { namesrv: name.clone(), ..args.clone() }).await {
-            Ok(target) => return Ok(target),
+        match ask(name).await {
+            Ok(answer) => return Ok(answer),
             Err(error) => problem = Some(error),
         }
     }
     Err(problem.context("no name server is given")?)
+}
+
+/// Creates the topic on the brokers that name servers know.
+async fn create(args: &BenchArgs, names: &[String]) -> anyhow::Result<Target> {
+    first(names, async |name| Target::create(&BenchArgs { namesrv: name.to_owned(), ..args.clone() }).await)
+        .await
 }
 
 /// Waits until each broker has a leader that answers.
@@ -95,20 +96,12 @@ async fn find_again(mut target: Target, names: &[String]) -> anyhow::Result<Targ
 
 /// Takes the leaders of all brokers from the first name server that knows some.
 async fn refresh(target: &mut Target, names: &[String]) -> anyhow::Result<()> {
-    let mut problem = None;
-    for name in names {
-        match target.leaders(name).await {
-            Ok(leaders) => {
-                for broker in &mut target.brokers {
-                    let leader = leaders.iter().find(|(name, _)| broker.name.as_ref() == Some(name));
-                    broker.addr = leader.map(|(_, addr)| addr.clone()).unwrap_or_default();
-                }
-                return Ok(());
-            }
-            Err(error) => problem = Some(error),
-        }
+    let leaders = first(names, async |name| target.leaders(name).await).await?;
+    for broker in &mut target.brokers {
+        let leader = leaders.iter().find(|(name, _)| broker.name.as_ref() == Some(name));
+        broker.addr = leader.map(|(_, addr)| addr.clone()).unwrap_or_default();
     }
-    Err(problem.context("no name server is given")?)
+    Ok(())
 }
 
 /// One message after the other.

@@ -28,7 +28,7 @@ impl Followers {
             return None;
         }
         let stop = Arc::new(AtomicBool::new(false));
-        let how = How { connections: args.consumers, batch: args.pull_batch, stop: Arc::clone(&stop) };
+        let how = How { stop: Arc::clone(&stop), ..How::to_the_end(args.consumers, args.pull_batch) };
         let (target, tails) = (target.clone(), tails.to_vec());
         let thread = thread::spawn(move || {
             super::runtime()?.block_on(pull::read(&target, &tails, &how, Delays::new()))

@@ -43,9 +43,8 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
 async fn measure(args: &BenchArgs) -> anyhow::Result<()> {
     let target = Target::create(args).await?;
     ensure!(target.brokers.len() == 1, "this mode takes one broker: name it with --broker");
-    let run = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0);
     let load = Rc::new(Load {
-        content: Content { run, size: args.size, keys: 0 },
+        content: Content::of_new_run(args.size, 0),
         messages: args.messages.unwrap_or(100_000),
         target: target.clone(),
         is_delayed: args.mode == Mode::Delay,

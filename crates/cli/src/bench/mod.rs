@@ -18,6 +18,7 @@ mod lane;
 mod later;
 mod load;
 mod pace;
+mod price;
 mod probe;
 mod process;
 mod pull;
@@ -48,6 +49,7 @@ pub fn run(args: BenchArgs) -> anyhow::Result<()> {
         Mode::Delay | Mode::Retry => later::run(&args),
         Mode::Floor => floor::run(&args),
         Mode::Failover => failover::run(&args),
+        Mode::Price => price::run(&args),
     }
 }
 

@@ -12,7 +12,7 @@ use steadfast_net::client::{Client, Response};
 use steadfast_types::record::{self, Record, StoredMessage};
 use steadfast_wire::code::{request, response};
 use steadfast_wire::header::Header;
-use steadfast_wire::headers::{PullMessage, PullMessageResponse};
+use steadfast_wire::headers::{PullMessage, PullMessageResponse, UpdateConsumerOffset};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::target::{Range, Target, response_name};
@@ -42,12 +42,23 @@ pub(super) struct How {
     pub(super) batch: u32,
     /// Ends ranges without an end, once all that is there was read.
     pub(super) stop: Arc<AtomicBool>,
+    pub(super) commit: Commit,
+}
+
+/// When the position after the messages of an answer is committed, before the next ones are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Commit {
+    Never,
+    /// Before they are handed over: a consumer that dies with them never gets them again.
+    Before,
+    /// After they were handed over.
+    After,
 }
 
 impl How {
     /// Reading ranges that have an end.
     pub(super) fn to_the_end(connections: u32, batch: u32) -> Self {
-        Self { connections, batch, stop: Arc::new(AtomicBool::new(false)) }
+        Self { connections, batch, stop: Arc::new(AtomicBool::new(false)), commit: Commit::Never }
     }
 }
 
@@ -114,8 +125,14 @@ impl Reader {
             let mut after = u64::try_from(fields.next_begin_offset).unwrap_or(0).max(next);
             match answer.code {
                 response::SUCCESS => {
+                    if self.how.commit == Commit::Before {
+                        self.commit(after).await?;
+                    }
                     let end = self.visit(next, answer.body(), &mut *visitor.borrow_mut())?;
                     after = after.max(end);
+                    if self.how.commit == Commit::After {
+                        self.commit(after).await?;
+                    }
                 }
                 response::PULL_NOT_FOUND | response::PULL_RETRY_IMMEDIATELY | response::PULL_OFFSET_MOVED => {
                 }
@@ -133,6 +150,26 @@ impl Reader {
                 tokio::time::sleep(PAUSE).await;
             }
         }
+        Ok(())
+    }
+
+    async fn commit(&self, offset: u64) -> anyhow::Result<()> {
+        let fields = UpdateConsumerOffset {
+            consumer_group: GROUP.into(),
+            topic: (&*self.queue.topic).into(),
+            queue_id: self.range.queue as i32,
+            commit_offset: offset as i64,
+        };
+        let mut header = Header::request(request::UPDATE_CONSUMER_OFFSET, 0);
+        fields.encode(&mut header.ext);
+        let answer = self.client.request(header, &[], self.timeout).await?;
+        ensure!(
+            answer.code == response::SUCCESS,
+            "committing {}@{offset}: {} {}",
+            self.queue,
+            response_name(answer.code),
+            answer.remark()
+        );
         Ok(())
     }
 

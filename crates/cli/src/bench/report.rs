@@ -197,6 +197,7 @@ impl Report {
                 Mode::Retry => "retry",
                 Mode::Floor => "floor",
                 Mode::Failover => "failover",
+                Mode::Price => "price",
             }
             .to_owned(),
             settings: Settings {

@@ -1,7 +1,5 @@
 //! The mode `send`: load, then the audit, then the result.
 
-use std::hash::{BuildHasher, RandomState};
-
 use anyhow::ensure;
 
 use super::args::BenchArgs;
@@ -10,39 +8,52 @@ use super::follow::Followers;
 use super::load;
 use super::report::{self, Latency, Report};
 use super::stats::Stats;
-use super::target::Target;
+use super::target::{Range, Target};
 use super::verify::{self, Verified};
 use crate::print;
 
 /// Runs the mode.
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
+    report::print(&measure(args)?, args.json)
+}
+
+/// Sends, and reads back what was acknowledged.
+pub(super) fn measure(args: &BenchArgs) -> anyhow::Result<Report> {
     let runtime = super::runtime()?;
     let (target, tails) = runtime.block_on(async {
         let target = Target::create(args).await?;
         let tails = target.tails().await?;
         anyhow::Ok((target, tails))
     })?;
-    // The standard library's only source of randomness; it seeds nothing but the run's number.
-    let run = RandomState::new().hash_one(0);
-    let content = Content { run, size: args.size, keys: args.keys };
+    let content = Content::of_new_run(args.size, args.keys);
     let followers = Followers::start(args, &target, &tails);
     let outcome = load::run(args, &target, content);
     let delivery = followers.map(Followers::finish).transpose()?;
     let outcome = outcome?;
     report_errors(&outcome.stats);
-    print::note(format_args!("reading back {} acknowledged messages", messages(&outcome.stats)));
-    let verified = runtime.block_on(verify::run(&target, &tails, content, &outcome.stats))?;
-    judge(&outcome.stats, &verified)?;
-    let mut report = Report::new(args, &outcome);
-    report.set_verified(messages(&outcome.stats), verified.took);
-    report.latency = Some(Latency::new(&outcome.stats.latencies));
-    report.foreign = verified.foreign;
+    let mut report = runtime.block_on(verified(args, &target, &tails, content, &outcome))?;
     report.delivery = delivery;
-    report::print(&report, args.json)
+    Ok(report)
 }
 
-pub(super) fn messages(stats: &Stats) -> u64 {
-    stats.acks.iter().map(|ack| u64::from(ack.count)).sum()
+/// Reads back what was acknowledged; only then is there a result.
+pub(super) async fn verified(
+    args: &BenchArgs,
+    target: &Target,
+    tails: &[Range],
+    content: Content,
+    outcome: &load::Outcome,
+) -> anyhow::Result<Report> {
+    let stats = &outcome.stats;
+    let acked = stats.acks.iter().map(|ack| u64::from(ack.count)).sum();
+    print::note(format_args!("reading back {acked} acknowledged messages"));
+    let verified = verify::run(target, tails, content, stats).await?;
+    judge(stats, &verified)?;
+    let mut report = Report::new(args, outcome);
+    report.set_verified(acked, verified.took);
+    report.latency = Some(Latency::new(&stats.latencies));
+    report.foreign = verified.foreign;
+    Ok(report)
 }
 
 pub(super) fn report_errors(stats: &Stats) {
@@ -52,7 +63,7 @@ pub(super) fn report_errors(stats: &Stats) {
 }
 
 /// Nothing that was acknowledged may be missing, doubled or damaged, and there must be something to judge.
-pub(super) fn judge(stats: &Stats, verified: &Verified) -> anyhow::Result<()> {
+fn judge(stats: &Stats, verified: &Verified) -> anyhow::Result<()> {
     let (removed, violations) = (verified.removed(), verified.verdict.violations.len());
     let begins: Vec<String> = verified.begins.iter().map(|(queue, at)| format!("{queue} at {at}")).collect();
     ensure!(

@@ -24,7 +24,7 @@ impl Group {
         let commit = commit.min(last.index);
         self.engine_step(Message { body: Body::Heartbeat { commit, read }, ..message });
         if self.fence.is_some() {
-            self.tell(from, Body::Inquiry { nonce: self.nonce, last });
+            self.tell(from, Body::Inquiry { nonce: self.start.number, last });
         }
     }
 
@@ -48,7 +48,7 @@ impl Group {
     /// A leader tells how far its log goes. If it is of this replica's term or a later one, it has all that was committed
     /// of what this replica has acknowledged.
     pub(super) fn standing(&mut self, term: Term, nonce: u64, last: Position) {
-        if nonce != self.nonce || term < self.term() {
+        if nonce != self.start.number || term < self.term() {
             return;
         }
         if let Some(fence) = &mut self.fence {
@@ -93,6 +93,7 @@ impl Group {
 
     /// What is said in this replica's term and hangs on no write.
     fn tell(&mut self, to: ReplicaId, body: Body) {
-        self.output.messages.push(Message { from: self.id(), to, term: self.term(), body });
+        let card = self.card(to);
+        self.output.messages.push(Message { from: self.id(), to, term: self.term(), card, body });
     }
 }

@@ -70,8 +70,8 @@ impl Group {
         // It is on the medium before the entries are, so it must not be of them.
         let raft_log = &self.node.raft.raft_log;
         let commit = LogIndex::new(raft_log.committed.min(raft_log.persisted));
-        let fence = self.fence;
-        self.output.write = Some(Write { number, vote, commit, fence, keep, entries });
+        let (fence, past) = (self.fence, vote.map(|_| Box::new(self.past)));
+        self.output.write = Some(Write { number, vote, commit, fence, past, keep, entries });
     }
 
     /// Messages leave at once; nothing is left of them.
@@ -113,10 +113,11 @@ impl Group {
     fn messages(&self, messages: Vec<EngineMessage>) -> Vec<Message> {
         let log = self.node.store();
         let own = (log.position(), self.fence);
-        messages
-            .into_iter()
-            .filter_map(|m| message_from_engine(m, own, |index| log.place_of(index)))
-            .collect()
+        let message = |m: EngineMessage| {
+            let card = self.card(m.to);
+            message_from_engine(m, own, card, |index| log.place_of(index))
+        };
+        messages.into_iter().filter_map(message).collect()
     }
 
     fn hand_out(&mut self, entries: Vec<EngineEntry>) {
@@ -127,7 +128,9 @@ impl Group {
         }
         self.handed_out = self.handed_out.max(last);
         self.node.advance_apply_to(last);
-        self.node.mut_store().trim(last, self.cache);
+        let log = self.node.mut_store();
+        log.roll.apply(last);
+        log.trim(last, self.cache);
     }
 
     /// Hands out what only this replica has.

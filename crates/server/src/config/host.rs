@@ -17,8 +17,16 @@ pub enum Host {
 }
 
 impl Host {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         text.parse().map(Host::Ip).ok().or_else(|| is_name(text).then(|| Host::Name(text.to_owned())))
+    }
+
+    /// The address that it was given by.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Host::Ip(ip) => Some(*ip),
+            Host::Name(_) => None,
+        }
     }
 
     /// Its address; of a name's addresses an IPv4 one if there is any, as RocketMQ's clients expect.

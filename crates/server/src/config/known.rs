@@ -197,7 +197,6 @@ pub(super) const GROUPS: &[Group] = &[
                storePathEpochFile syncBrokerMemberGroupPeriod syncBrokerMetadataPeriod syncControllerMetadataPeriod \
                syncFromLastFile syncMasterFlushOffsetWhenStartup",
     },
-    Group { reason: "who leads a group is left to the election", keys: "preferredLeaderId" },
     Group {
         reason: "there are no thread pools and queues of requests: one step handles all that has come, bounded by bytes",
         keys: "ackMessageThreadPoolNums ackThreadPoolQueueCapacity adminBrokerThreadPoolNums \

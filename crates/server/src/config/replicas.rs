@@ -24,7 +24,7 @@ fn parse_name(text: &str) -> Option<ReplicaId> {
 }
 
 /// Host, without the brackets of an IPv6 address, and port.
-fn split(addr: &str) -> Option<(&str, u16)> {
+pub(super) fn split(addr: &str) -> Option<(&str, u16)> {
     let (host, port) = addr.rsplit_once(':')?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     let port = port.parse().ok().filter(|port| *port > 0)?;
@@ -32,7 +32,7 @@ fn split(addr: &str) -> Option<(&str, u16)> {
 }
 
 /// Whether nobody on another machine reaches a host.
-fn is_local(host: &str) -> bool {
+pub(super) fn is_local(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 

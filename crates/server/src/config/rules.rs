@@ -50,10 +50,11 @@ pub(super) const RULES: &[Rule] = &[
         holds: |config| !config.is_replica() || (!config.replicas.0.is_empty() && config.self_id.0.is_some()),
     },
     Rule {
-        text: "dLegerSelfId must be one of the ids in dLegerPeers; the list is the same on all replicas, the id is not",
+        text: "dLegerSelfId, and preferredLeaderId if it is set, must be ids in dLegerPeers; the list is the same on all replicas, \
+               dLegerSelfId is not",
         holds: |config| {
-            let (ids, own) = (&config.replicas.0, config.self_id.0);
-            !config.is_replica() || ids.is_empty() || own.is_none_or(|id| ids.contains_key(&id))
+            let (ids, named) = (&config.replicas.0, [config.self_id.0, config.preferred_leader.0]);
+            !config.is_replica() || ids.is_empty() || named.iter().flatten().all(|id| ids.contains_key(id))
         },
     },
     Rule {
@@ -61,7 +62,7 @@ pub(super) const RULES: &[Rule] = &[
         holds: |config| !config.is_replica() || !config.broker_name.is_empty() || !config.group.is_empty(),
     },
     Rule {
-        text: "dLegerPeers beyond this machine need replicationSecretFile, a file with the same secret on all replicas (head -c 32 \
+        text: "dLegerPeers, or peers, beyond this machine need replicationSecretFile, a file with the same secret on all replicas (head -c 32 \
                /dev/urandom | base64 > FILE), or replicationUnprotected=true if nobody else reaches these ports: who does \
                could write anything into the log",
         holds: |config| {
@@ -89,7 +90,9 @@ pub(super) const RULES: &[Rule] = &[
 impl Config {
     /// The rules that the settings break.
     pub(super) fn broken_rules(&self) -> impl Iterator<Item = String> {
-        RULES.iter().filter(|rule| !(rule.holds)(self)).map(|rule| rule.text.to_owned())
+        let brokers = self.brokers();
+        let is_broken = move |rule: &&Rule| !brokers.iter().all(rule.holds);
+        RULES.iter().filter(is_broken).map(|rule| rule.text.to_owned())
     }
 
     /// Whether there is a port for probes and metrics: it tells of a broker.
@@ -105,6 +108,11 @@ impl Config {
     /// The port that the other replicas reach this one at.
     pub(crate) fn replication_port(&self) -> Option<u16> {
         self.replicas.port(self.self_id.0?)
+    }
+
+    /// What to change for another port, of which this is the setting if it is not laid out.
+    pub(crate) fn port_key(&self, key: &'static str) -> &'static str {
+        if self.peers.is_some() { "peers" } else { key }
     }
 
     /// The fast port, if there is to be one.

@@ -9,6 +9,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::properties;
 
+/// Origin of what is set there.
+const ENVIRONMENT: &str = "environment variable NAMESRV_ADDR";
+
 /// A configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
@@ -58,6 +61,10 @@ impl Assignment {
         Assignment { origin: origin.to_owned(), key, value, dialect: Dialect::Own }
     }
 
+    pub(super) fn is_of_environment(&self) -> bool {
+        self.origin == ENVIRONMENT
+    }
+
     /// The key in Steadfast's terms.
     pub(super) fn canonical_key(&self) -> &str {
         match (self.dialect, self.key.as_str()) {
@@ -78,7 +85,7 @@ impl Sources {
         let arguments = self.arguments(problems);
         let mut below = Vec::new();
         if let Some(addr) = self.environment.as_deref().filter(|addr| !addr.trim().is_empty()) {
-            below.push(Assignment::own("environment variable NAMESRV_ADDR", "namesrvAddr", addr));
+            below.push(Assignment::own(ENVIRONMENT, "namesrvAddr", addr));
         }
         let files = below.len();
         for file in &self.files {

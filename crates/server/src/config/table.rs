@@ -10,6 +10,7 @@ use steadfast_store::log::SEGMENT_SIZE_MIN;
 use steadfast_types::limits;
 
 use super::host::Host;
+use super::layout::{GROUPS_MAX, Peers};
 use super::limit::Limit;
 use super::replicas::{Replicas, SelfId};
 use super::value::{
@@ -104,6 +105,16 @@ settings! {
         /// Region that messages carry.
         "regionId" => region: String = "DefaultRegion".to_owned();
     }
+    "Layout of a cluster" {
+        /// The processes of a cluster, the same list in the same order on each. Every one is a name server and has a replica of each
+        /// broker group, broker-a, broker-b and so on; the first one leads the first group, the second one the second. All names
+        /// and ports follow (docs/replication.md).
+        "peers" => peers: Peers = Peers::default();
+        /// Which of peers this process is, as it is written there. Empty: the one whose host is this machine.
+        "peersSelf" => peers_self: String = String::new();
+        /// Broker groups that peers lays out. There may be more with a later start, and never less.
+        "brokerGroups" => broker_groups: u32 [1..=GROUPS_MAX] = 2;
+    }
     "Storage" {
         /// Directory of all data; made if missing. RocketMQ's default is ~/store, where its own data may lie.
         "storePathRootDir" => data: PathBuf = PathBuf::from("data");
@@ -135,6 +146,9 @@ settings! {
         "dLegerPeers" => replicas: Replicas = Replicas::default();
         /// Which of them this is.
         "dLegerSelfId" => self_id: SelfId = SelfId::default();
+        /// The replica that leads whenever it can: once it has kept up for five seconds, the leader of the moment hands over
+        /// to it. Empty: whoever is elected goes on.
+        "preferredLeaderId" => preferred_leader: SelfId = SelfId::default();
         /// File with the secret that all replicas of the group have and nobody else, at least 16 bytes; replicas prove to each
         /// other that they know it. To make one: head -c 32 /dev/urandom | base64 > FILE.
         "replicationSecretFile" => replication_secret: Option<PathBuf> = None;

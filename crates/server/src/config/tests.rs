@@ -131,16 +131,18 @@ fn rocketmqs_files_of_a_group_are_read_as_they_are() {
     assert_eq!(others, ["1 127.0.0.1:40911", "2 127.0.0.1:40912", "3 127.0.0.1:40913"]);
 
     let with_ids = format!("{OF_A_GROUP}brokerRole=ASYNC_MASTER\nbrokerId=2\npreferredLeaderId=n1\n");
-    let warnings = Config::load(&sources("broker-n0.conf", &with_ids, &[])).unwrap().warnings.join("\n");
+    let Loaded { config, warnings } = Config::load(&sources("broker-n0.conf", &with_ids, &[])).unwrap();
+    let warnings = warnings.join("\n");
     assert!(warnings.contains("brokerId has no effect on a replica"), "{warnings}");
-    assert!(warnings.contains("preferredLeaderId has no effect: who leads"), "{warnings}");
+    assert_eq!((config.preferred_leader.0, warnings.contains("preferredLeaderId")), (Some(2), false));
 }
 
 #[test]
 fn a_group_that_cannot_be_is_refused_with_what_to_do() {
     let far = "dLegerPeers=n0-10.0.0.1:1;n1-10.0.0.2:1;n2-b.example:1";
     for (line, part) in [
-        ("dLegerSelfId=n3", "dLegerSelfId must be one of the ids in dLegerPeers"),
+        ("dLegerSelfId=n3", "dLegerSelfId, and preferredLeaderId if it is set, must be ids in dLegerPeers"),
+        ("preferredLeaderId=n3", "preferredLeaderId if it is set, must be ids in dLegerPeers"),
         ("dLegerSelfId=", "needs dLegerPeers, all replicas of the group (n0-HOST:PORT"),
         ("dLegerSelfId=0", "dLegerSelfId takes an id such as n0"),
         ("dLegerPeers=", "needs dLegerPeers, all replicas"),

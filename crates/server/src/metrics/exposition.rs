@@ -19,21 +19,28 @@ pub(crate) enum Kind {
     Gauge,
 }
 
-/// A page of metrics on its way.
-#[derive(Debug)]
+/// A page of metrics on its way. The samples of a family stand together, whichever node they are of.
+#[derive(Debug, Default)]
 pub(crate) struct Page {
-    out: String,
-    /// Labels of every sample.
+    families: Vec<Text>,
+    /// The family whose samples are being written.
+    current: usize,
+    /// Labels of every sample of the node.
     common: String,
 }
 
+/// A family as text.
+#[derive(Debug)]
+struct Text {
+    name: &'static str,
+    out: String,
+}
+
 impl Page {
-    pub(crate) fn new(common: &[Label<'_>]) -> Self {
-        let mut page = Page { out: String::new(), common: String::new() };
-        let mut labels = String::new();
-        append(&mut labels, common);
-        page.common = labels;
-        page
+    /// Samples that follow are of this node.
+    pub(crate) fn begin_node(&mut self, labels: &[Label<'_>]) {
+        self.common.clear();
+        append(&mut self.common, labels);
     }
 
     /// Begins a family; its samples follow.
@@ -79,22 +86,29 @@ impl Page {
 
     /// The page.
     pub(crate) fn finish(self) -> String {
-        self.out
+        self.families.into_iter().map(|family| family.out).collect()
     }
 
-    fn begin(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a string cannot fail.
-        let _ = write!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    fn begin(&mut self, name: &'static str, kind: &str, help: &str) {
+        // Nodes have the same families in the same order, but for those that one alone has.
+        let known = self.families.iter().position(|family| family.name == name);
+        self.current = known.unwrap_or_else(|| {
+            let out = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+            self.families.push(Text { name, out });
+            self.families.len() - 1
+        });
     }
 
     fn sample(&mut self, name: &str, suffix: &str, labels: &[Label<'_>], value: impl Display) {
-        self.out.push_str(name);
-        self.out.push_str(suffix);
-        self.out.push('{');
-        self.out.push_str(&self.common);
-        append(&mut self.out, labels);
-        self.out.push('}');
-        let _ = writeln!(self.out, " {value}");
+        let Some(Text { out, .. }) = self.families.get_mut(self.current) else { return };
+        out.push_str(name);
+        out.push_str(suffix);
+        out.push('{');
+        out.push_str(&self.common);
+        append(out, labels);
+        out.push('}');
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, " {value}");
     }
 }
 
@@ -161,7 +175,8 @@ mod tests {
 
     #[test]
     fn the_text_format() {
-        let mut page = Page::new(&[("cluster", "c")]);
+        let mut page = Page::default();
+        page.begin_node(&[("cluster", "c")]);
         page.single("up", Kind::Gauge, "Whether it is up.", 1);
         let mut family = page.family("in_total", Kind::Counter, "Messages.");
         family.sample(&[("topic", "a\"b\\c\nd")], 7);
@@ -184,6 +199,28 @@ took_bucket{cluster=\"c\",code=\"10\",le=\"3\"} 3
 took_bucket{cluster=\"c\",code=\"10\",le=\"+Inf\"} 4
 took_sum{cluster=\"c\",code=\"10\"} 7.001
 took_count{cluster=\"c\",code=\"10\"} 4
+";
+        assert_eq!(page.finish(), expected);
+    }
+
+    /// Prometheus refuses a page that names a family twice.
+    #[test]
+    fn a_family_of_several_nodes_stands_together() {
+        let mut page = Page::default();
+        for node in ["a", "b"] {
+            page.begin_node(&[("node", node)]);
+            page.single("up", Kind::Gauge, "Whether it is up.", 1);
+            page.single("in_total", Kind::Counter, "Messages.", 7);
+        }
+        let expected = "\
+# HELP up Whether it is up.
+# TYPE up gauge
+up{node=\"a\"} 1
+up{node=\"b\"} 1
+# HELP in_total Messages.
+# TYPE in_total counter
+in_total{node=\"a\"} 7
+in_total{node=\"b\"} 7
 ";
         assert_eq!(page.finish(), expected);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use steadfast_broker::Membership;
 use steadfast_broker::measures::{ClientKind, Lag, Measures, PositionJumps};
-use steadfast_consensus::Role;
+use steadfast_consensus::{PeerProgress, Role};
 use steadfast_types::topic::{self, DLQ_PREFIX, RETRY_PREFIX};
 use steadfast_wire::code::{request, response};
 
@@ -33,22 +33,21 @@ pub(crate) struct Node {
     pub(crate) replica: Option<(Role, Vec<Link>)>,
 }
 
-/// The whole page.
-pub(crate) fn page(node: &Node, measures: &Measures, telemetry: &Telemetry) -> String {
+/// Adds everything about a broker to the page.
+pub(crate) fn add(page: &mut Page, node: &Node, measures: &Measures, telemetry: &Telemetry) {
     let Node { cluster, broker_name, .. } = node;
-    let mut page = Page::new(&[("cluster", cluster), ("node_type", "broker"), ("node_id", broker_name)]);
-    broker(&mut page, measures);
-    traffic(&mut page, measures);
-    connections(&mut page, measures);
-    consumers(&mut page, &measures.lags);
-    jumps(&mut page, &measures.jumps);
-    conflicts(&mut page, &measures.conflicts);
-    dead_letters(&mut page, measures);
-    storage(&mut page, measures, telemetry);
-    damage(&mut page, measures);
-    requests(&mut page, telemetry);
-    own(&mut page, node, measures, telemetry);
-    page.finish()
+    page.begin_node(&[("cluster", cluster), ("node_type", "broker"), ("node_id", broker_name)]);
+    broker(page, measures);
+    traffic(page, measures);
+    connections(page, measures);
+    consumers(page, &measures.lags);
+    jumps(page, &measures.jumps);
+    conflicts(page, &measures.conflicts);
+    dead_letters(page, measures);
+    storage(page, measures, telemetry);
+    damage(page, measures);
+    requests(page, telemetry);
+    own(page, node, measures, telemetry);
 }
 
 fn broker(page: &mut Page, measures: &Measures) {
@@ -237,7 +236,7 @@ fn damage(page: &mut Page, measures: &Measures) {
     page.single(
         "steadfast_damaged_messages",
         Gauge,
-        "Messages that are damaged on disk; each stops the consumers of its queue. See steadfast repair.",
+        "Messages that are damaged on disk; each stops the consumers of its queue. See docs/repair.md.",
         measures.damaged,
     );
     page.single(
@@ -342,16 +341,34 @@ fn own(page: &mut Page, node: &Node, measures: &Measures, telemetry: &Telemetry)
         page.single("steadfast_disk_free_bytes", Gauge, "Free bytes of the disk.", free);
     }
     if let Some((role, links)) = &node.replica {
-        replica(page, *role, links, measures.incomplete);
+        replica(page, *role, links, measures);
     }
 }
 
-fn replica(page: &mut Page, role: Role, links: &[Link], incomplete: bool) {
+fn replica(page: &mut Page, role: Role, links: &[Link], measures: &Measures) {
     page.single(
         "steadfast_replica_incomplete",
         Gauge,
         "Whether this replica is new, or has lost entries, and is being filled: until then it helps few elections.",
-        flag(incomplete),
+        flag(measures.incomplete),
+    );
+    page.single(
+        "steadfast_replica_damaged_segments",
+        Gauge,
+        "Files of the log that are damaged and are fetched from other replicas.",
+        measures.repairing,
+    );
+    page.single(
+        "steadfast_replica_repaired_entries_total",
+        Counter,
+        "Damaged entries of the log that were fetched from other replicas and repaired.",
+        measures.repaired.entries,
+    );
+    page.single(
+        "steadfast_replica_repaired_bytes_total",
+        Counter,
+        "Bytes of the log that were written for that.",
+        measures.repaired.bytes,
     );
     let mut family =
         page.family("steadfast_replica_role", Gauge, "1 for the role of this replica in its group.");
@@ -381,6 +398,25 @@ fn replica(page: &mut Page, role: Role, links: &[Link], incomplete: bool) {
         let mut family = page.family(name, kind, help);
         for link in links {
             family.sample(&[("peer", &*Membership::name(link.peer))], figure(link));
+        }
+    }
+    type Standing = fn(&PeerProgress) -> f64;
+    let of_leader: [(&'static str, &str, Standing); 2] = [
+        (
+            "steadfast_replica_behind_bytes",
+            "Bytes of the log that another replica is not known to have durably; only the leader tells.",
+            |peer| as_f64(peer.behind),
+        ),
+        (
+            "steadfast_replica_answers",
+            "Whether another replica has answered its leader within an election time-out; only the leader tells.",
+            |peer| flag(peer.answers),
+        ),
+    ];
+    for (name, help, figure) in of_leader {
+        let mut family = page.family(name, Gauge, help);
+        for peer in &measures.peers {
+            family.sample(&[("peer", &*Membership::name(peer.replica))], figure(peer));
         }
     }
 }

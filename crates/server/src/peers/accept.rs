@@ -141,6 +141,7 @@ impl Visit {
             let mut messages = Vec::new();
             let split = split(&mut buf, &self.shared.place, from, &mut messages);
             if !messages.is_empty() {
+                peer.said_something(self.number);
                 deliver(messages);
             }
             split.map_err(|cause| Failed::Refuse { cause, claim: None })?;

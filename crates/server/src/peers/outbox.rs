@@ -24,7 +24,8 @@ pub(super) struct Outbox {
 struct Queue {
     connected: bool,
     small: VecDeque<Message>,
-    /// All that a leader sends of its log, with entries or without: one that overtook another would be refused.
+    /// All that is sent of the log. Of what a leader sends, with entries or without, one that overtook another would be
+    /// refused.
     appends: VecDeque<Message>,
     appends_bytes: usize,
     dropped: u64,
@@ -46,7 +47,7 @@ impl Outbox {
 
     /// Queues a message or drops it.
     pub(super) fn push(&self, message: Message) {
-        let is_append = matches!(message.body, Body::Append(_));
+        let is_append = matches!(message.body, Body::Append(_) | Body::LogPart { .. });
         let cost = cost(&message);
         let mut queue = lock(&self.queue);
         if !queue.connected {

@@ -65,7 +65,7 @@ impl Checks {
 
     /// A message leaves: what it says must hold from now on.
     pub(super) fn said(&mut self, message: &Message) {
-        let Message { from, to, term, ref body } = *message;
+        let Message { from, to, term, ref body, .. } = *message;
         let vote = match body {
             // These promise nothing.
             Body::RequestVote { pre: true, .. } | Body::VoteResponse { pre: true, .. } => return,

@@ -1,8 +1,10 @@
 //! What strikes a group.
 
+use std::ops::Range;
+
 use steadfast_consensus::{Body, Message, ReplicaId};
 use steadfast_store::disk::SECTOR;
-use steadfast_store::log::segment_path;
+use steadfast_store::log::{Layout, segment_path};
 use steadfast_types::LogOffset;
 
 use super::plan::{ClusterAim, FaultKind};
@@ -34,7 +36,7 @@ impl World {
                 self.count("power cut of all");
                 (1..=self.plan.replicas).for_each(|id| self.crash(id, Some(true)));
             }
-            FaultKind::Isolate | FaultKind::OneWay | FaultKind::Split => {
+            FaultKind::Isolate | FaultKind::OneWay | FaultKind::Split | FaultKind::Bridge => {
                 let (name, ways) = kind.cut(victim, self.plan.replicas, &mut self.rng);
                 self.count(name);
                 self.network.cut(ways);
@@ -52,6 +54,7 @@ impl World {
             }
             FaultKind::Damage => self.damage(victim),
             FaultKind::Wipe => self.wipe(victim),
+            FaultKind::Restore => self.copy_or_restore(victim),
             FaultKind::Stall => {
                 self.count("stall");
                 self.replica(victim).disk.plan(Fault::once(Op::Write, Effect::Stall(span)).times(3));
@@ -87,7 +90,7 @@ impl World {
         let (end, mut luck) = (self.replica(victim).end, self.rng.split());
         let replica = self.replica(victim);
         replica.owes = replica.owes.max(Some(owes));
-        let what = rot(&replica.disk, end, &mut luck);
+        let what = rot(&replica.disk, LAYOUT, LogOffset::ZERO..end, &mut luck);
         self.count("damage");
         self.note("world", format_args!("the log of replica {victim} is damaged: {what}"));
     }
@@ -96,25 +99,62 @@ impl World {
     fn of_a_minority(&mut self, victim: ReplicaId) -> ReplicaId {
         let struck: Vec<ReplicaId> =
             self.replicas.iter().filter(|r| r.owes.is_some()).map(|r| r.id).collect();
-        let another = (struck.len() as u64) < (self.plan.replicas - 1) / 2;
-        if another { victim } else { *self.rng.pick(&struck) }
+        self.plan.of_a_minority(&struck, victim, &mut self.rng)
     }
 
-    /// A machine's disk is replaced. That takes longer than any message is under way.
+    /// A machine's disk is replaced.
     fn wipe(&mut self, victim: ReplicaId) {
         let victim = self.of_a_minority(victim);
-        let leader = self.leader();
+        if self.replica(victim).process.is_some() {
+            self.replace_disk(victim, VirtualDisk::wipe);
+            self.count("wiped disk");
+            self.note("world", format_args!("replica {victim} will have an empty disk"));
+        }
+    }
+
+    /// A copy is made of a disk, or the disk goes back to the copy that there is.
+    fn copy_or_restore(&mut self, victim: ReplicaId) {
+        let victim = self.of_a_minority(victim);
         if self.replica(victim).process.is_none() {
             return;
         }
+        if self.is_recognisable(victim)
+            && let Some((copy, _)) = self.replica(victim).copy.take()
+        {
+            self.replace_disk(victim, |disk| disk.restore(&copy));
+            self.count("restored disk");
+            self.note("world", format_args!("replica {victim} will have an older copy of its disk"));
+        } else if self.replica(victim).copy.is_none() {
+            self.crash_for(victim, Some(true), Micros::millis(50));
+            let replica = self.replica(victim);
+            replica.copy = Some((replica.disk.copy(), replica.starts.len()));
+            self.count("copied disk");
+        }
+    }
+
+    /// Whether the logs of all others tell a start that is not in the copy of a replica's disk. If one of them does not, it
+    /// and the copy cannot know that there was more: whoever does must not be down.
+    fn is_recognisable(&self, id: ReplicaId) -> bool {
+        let replica = &self.replicas[id as usize - 1];
+        let Some((_, before)) = replica.copy else { return false };
+        let later = &replica.starts[before..];
+        self.others(id).into_iter().all(|other| {
+            let process = self.replicas[other as usize - 1].process.as_ref();
+            let known = process
+                .and_then(|process| process.group.started(id).filter(|known| process.applied >= known.at));
+            known.is_some_and(|known| later.contains(&known.start.number))
+        })
+    }
+
+    /// A machine goes on with another disk. Replacing one takes longer than any message is under way.
+    fn replace_disk(&mut self, victim: ReplicaId, replace: impl FnOnce(&VirtualDisk)) {
+        let leader = self.leader();
         self.crash_for(victim, Some(true), Micros::millis(4_200));
         let owes = self.checks.damaged(victim);
         self.checks.forgets(victim);
         let replica = self.replica(victim);
         replica.owes = replica.owes.max(Some(owes));
-        replica.disk.wipe();
-        self.count("wiped disk");
-        self.note("world", format_args!("replica {victim} will have an empty disk"));
+        replace(&replica.disk);
         if self.rng.percent(50) {
             for other in self.others(victim) {
                 let last = if Some(other) == leader { 5_000 } else { 0 };
@@ -200,15 +240,16 @@ impl World {
     }
 }
 
-/// Damages a log that ends there, often close to its end.
-fn rot(disk: &VirtualDisk, end: LogOffset, luck: &mut Rng) -> String {
-    let base = LAYOUT.base_of(end);
-    let near = luck.percent(60).then(|| luck.skewed(1..40_000)).filter(|back| end.get() - base.get() > *back);
-    let place = match near {
-        Some(back) => Some((segment_path(base), end.get() - base.get() - back)),
-        None => disk.random_byte("log/", luck),
-    };
-    let Some((path, byte)) = place else { return "there is nothing".to_owned() };
+/// Damages a log in this stretch of it, often close to its end.
+pub(super) fn rot(disk: &VirtualDisk, layout: Layout, within: Range<LogOffset>, luck: &mut Rng) -> String {
+    let len = within.end.get().saturating_sub(within.start.get());
+    if len == 0 {
+        return "there is nothing".to_owned();
+    }
+    let back = if luck.percent(60) { luck.skewed(0..len.min(40_000)) } else { luck.below(len) };
+    let at = LogOffset::new(within.end.get() - 1 - back);
+    let base = layout.base_of(at);
+    let (path, byte) = (segment_path(base), at.get() - base.get());
     if luck.percent(40) {
         let sector = byte / SECTOR as u64;
         disk.garble(&path, sector, luck);

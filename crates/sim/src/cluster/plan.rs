@@ -27,12 +27,24 @@ pub enum ClusterAim {
     Damage,
     /// A disk is replaced while all machines are off, and whoever led is back last.
     Wipe,
+    /// The same, with an older copy of the disk.
+    Restore,
+    /// Replicas fall behind, none starts again, and what they must write at once then is more than there is space for.
+    Space,
 }
 
 impl ClusterAim {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Anything, Self::Elections, Self::Replacement, Self::Reads, Self::Damage, Self::Wipe];
+    pub const ALL: [Self; 8] = [
+        Self::Anything,
+        Self::Elections,
+        Self::Replacement,
+        Self::Reads,
+        Self::Damage,
+        Self::Wipe,
+        Self::Restore,
+        Self::Space,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -42,6 +54,8 @@ impl ClusterAim {
             Self::Reads => "reads",
             Self::Damage => "damage",
             Self::Wipe => "wipe",
+            Self::Restore => "restore",
+            Self::Space => "space",
         }
     }
 
@@ -54,6 +68,8 @@ impl ClusterAim {
             Self::Reads => &[FaultKind::Isolate],
             Self::Damage => &[FaultKind::Damage, FaultKind::Damage, FaultKind::Damage, FaultKind::Crash],
             Self::Wipe => &[FaultKind::Wipe; 4],
+            Self::Restore => &[FaultKind::Restore; 6],
+            Self::Space => &[FaultKind::Stall, FaultKind::Stall, FaultKind::Isolate, FaultKind::Pause],
         }
     }
 }
@@ -86,6 +102,8 @@ pub(super) enum FaultKind {
     Split,
     /// A replica hears and is not heard, or the other way round.
     OneWay,
+    /// The replicas fall into two parts, and one reaches both.
+    Bridge,
     /// A process stands still.
     Pause,
     /// A disk refuses a call.
@@ -98,10 +116,12 @@ pub(super) enum FaultKind {
     Damage,
     /// A machine comes back with an empty disk.
     Wipe,
+    /// A copy of a disk is made, or its machine comes back with it.
+    Restore,
 }
 
 impl FaultKind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Crash,
         Self::PowerCut,
         Self::Isolate,
@@ -113,6 +133,8 @@ impl FaultKind {
         Self::Transfer,
         Self::Damage,
         Self::Wipe,
+        Self::Bridge,
+        Self::Restore,
     ];
 
     /// What a cut of this kind is called, and the ways that nothing goes then; from the victim or to it, if it is of one way.
@@ -125,11 +147,14 @@ impl FaultKind {
         let (name, side): (_, Vec<bool>) = match self {
             Self::Split => ("partition", (0..=replicas).map(|_| rng.percent(50)).collect()),
             Self::OneWay => ("one-way cut", (0..=replicas).map(|id| id == victim).collect()),
+            Self::Bridge => ("bridge", (0..=replicas).map(|_| rng.percent(50)).collect()),
             _ => ("isolation", (0..=replicas).map(|id| id == victim).collect()),
         };
         let both = self != Self::OneWay;
         let out = both || rng.percent(50);
         let ways = (1..=replicas).flat_map(|from| (1..=replicas).map(move |to| (from, to)));
+        // Whoever is the bridge reaches both sides.
+        let ways = ways.filter(|(from, to)| self != Self::Bridge || (*from != victim && *to != victim));
         let ways = ways.filter(|(from, to)| {
             let (from, to) = (side[*from as usize], side[*to as usize]);
             from != to && (both || from == out)
@@ -143,6 +168,8 @@ impl FaultKind {
 pub(super) struct Plan {
     pub(super) aim: ClusterAim,
     pub(super) replicas: u64,
+    /// The replica that leads whenever it can, if there is one.
+    pub(super) preferred: Option<ReplicaId>,
     pub(super) disk: Latency,
     /// Microseconds that a message is under way.
     pub(super) delay: Range<u64>,
@@ -168,7 +195,8 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(seed: u64, aim: ClusterAim) -> Self {
         let mut rng = Rng::stream(seed, "cluster plan");
-        let mut faults: Vec<FaultKind> = FaultKind::ALL.into_iter().filter(|_| rng.percent(40)).collect();
+        let share = if aim == ClusterAim::Space { 0 } else { 40 };
+        let mut faults: Vec<FaultKind> = FaultKind::ALL.into_iter().filter(|_| rng.percent(share)).collect();
         faults.extend(aim.kinds());
         let disk = Latency::default().slower(*rng.pick(&[1, 1, 4]));
         let start = rng.within(8..20) as usize;
@@ -180,10 +208,13 @@ impl Plan {
             _ => 8..40_000,
         };
         let often = rng.skewed(20_000..200_000);
-        Self {
+        // Of three, two decide: the one that replaces entries, and its leader.
+        let replicas = if aim == ClusterAim::Replacement { 3 } else { *rng.pick(&[3, 3, 5]) };
+        let mut choice = Rng::stream(seed, "preferred leader");
+        let mut plan = Self {
             aim,
-            // Of three, two decide: the one that replaces entries, and its leader.
-            replicas: if aim == ClusterAim::Replacement { 3 } else { *rng.pick(&[3, 3, 5]) },
+            replicas,
+            preferred: choice.one_in(2).then(|| choice.within(1..replicas + 1)),
             disk,
             delay: 20..rng.skewed(200..20_000),
             lost: *rng.pick(&[0, 0, 1, 5, 20]),
@@ -202,10 +233,16 @@ impl Plan {
             faults,
             fault_every: 50..rng.skewed(300..3_000),
             healed_at: Micros::millis(
-                rng.within(3_000..8_000) + if aim == ClusterAim::Wipe { 8_000 } else { 0 },
+                rng.within(3_000..8_000)
+                    + if matches!(aim, ClusterAim::Wipe | ClusterAim::Restore) { 8_000 } else { 0 },
             ),
-            last_power_cut: rng.one_in(3),
+            last_power_cut: rng.one_in(3) && aim != ClusterAim::Space,
+        };
+        if aim == ClusterAim::Space {
+            // As much as there can be comes while a write is under way.
+            (plan.limits.message, plan.limits.in_flight, plan.limits.uncommitted) = (100_000, 256, 4 << 20);
         }
+        plan
     }
 }
 
@@ -213,8 +250,20 @@ impl Plan {
     /// Whom a fault strikes. Most interesting is what happens to leaders.
     pub(super) fn victim(&self, leader: Option<ReplicaId>, rng: &mut Rng) -> ReplicaId {
         let victim = rng.within(1..self.replicas + 1);
-        let often = if self.aim == ClusterAim::Anything { 50 } else { 90 };
+        let often = match self.aim {
+            ClusterAim::Anything => 50,
+            // Who falls behind follows.
+            ClusterAim::Space => 10,
+            _ => 90,
+        };
         leader.filter(|_| rng.percent(often)).unwrap_or(victim)
+    }
+
+    /// This one, if it may lose what it has although these have, or one of them: what a majority has lost nobody can bring
+    /// back.
+    pub(super) fn of_a_minority(&self, struck: &[ReplicaId], victim: ReplicaId, rng: &mut Rng) -> ReplicaId {
+        let another = (struck.len() as u64) < (self.replicas - 1) / 2;
+        if another { victim } else { *rng.pick(struck) }
     }
 }
 
@@ -230,6 +279,9 @@ impl fmt::Display for Plan {
             "records of {:?} bytes, one every {:?} us; {:?}",
             self.sizes, self.propose_every, self.limits
         )?;
+        if let Some(preferred) = self.preferred {
+            writeln!(f, "replica {preferred} is preferred to lead")?;
+        }
         write!(f, "faults every {:?} ms until {}: {:?}", self.fault_every, self.healed_at, self.faults)?;
         if self.last_power_cut { f.write_str(", then all lose their power") } else { Ok(()) }
     }

@@ -16,7 +16,7 @@ use steadfast_types::{LogIndex, LogOffset, Position, Term, Timestamp};
 
 use super::plan::Plan;
 use crate::clock::Micros;
-use crate::disk::VirtualDisk;
+use crate::disk::{DiskCopy, VirtualDisk};
 use crate::rng::Rng;
 
 /// Identity of the group.
@@ -51,6 +51,10 @@ pub(super) struct Replica {
     pub(super) end: LogOffset,
     /// What it had before it was damaged, until it has that again.
     pub(super) owes: Option<Position>,
+    /// The numbers of its starts.
+    pub(super) starts: Vec<u64>,
+    /// A copy of its disk, and how many starts there were before it was made.
+    pub(super) copy: Option<(DiskCopy, usize)>,
 }
 
 /// A record that a client wants stored.
@@ -86,7 +90,17 @@ impl Replica {
         let disk = VirtualDisk::new(Rng::stream(seed, &format!("disk {id}")));
         disk.defer();
         disk.set_latency(plan.disk.clone());
-        Self { id, disk, life: 0, process: None, paused: Micros::ZERO, end: LogOffset::ZERO, owes: None }
+        Self {
+            id,
+            disk,
+            life: 0,
+            process: None,
+            paused: Micros::ZERO,
+            end: LogOffset::ZERO,
+            owes: None,
+            starts: Vec::new(),
+            copy: None,
+        }
     }
 
     /// Starts the process: recovery, as on a real disk.
@@ -105,8 +119,11 @@ impl Replica {
         let Meta { term, vote, .. } = meta.get();
         let view = LogView::after(Mark::default(), Term::ZERO);
         let mut entries = Vec::new();
-        let recovered =
-            recover(disk, &mut meta, SCAN, view, |found| entries.push((found.entry.clone(), found.at())));
+        let number = seed.max(1);
+        let recovered = recover(disk, &mut meta, SCAN, view, number, |found| {
+            entries.push((found.entry.clone(), found.at()));
+        });
+        self.starts.push(number);
         let Recovered { view, end: mark, committed, .. } = recovered.map_err(text)?;
         let writer = LogWriter::open(disk.clone(), LAYOUT, GROUP, Mode::Durable, mark).map_err(text)?;
         let filler = Filler::open(disk.clone(), LAYOUT, mark.end, 0).map_err(text)?;

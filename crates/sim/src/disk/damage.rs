@@ -4,7 +4,7 @@
 use steadfast_store::disk::SECTOR;
 
 use super::VirtualDisk;
-use super::state::State;
+use super::state::{DiskCopy, State};
 use crate::rng::Rng;
 
 /// A bit that was flipped.
@@ -133,5 +133,15 @@ impl VirtualDisk {
     /// The disk is replaced by an empty one; handles from before are void.
     pub fn wipe(&self) {
         self.state().wipe();
+    }
+
+    /// A copy of all files, made while no process runs.
+    pub fn copy(&self) -> DiskCopy {
+        self.state().copy()
+    }
+
+    /// The disk is replaced by one with the files of a copy; handles from before are void.
+    pub fn restore(&self, copy: &DiskCopy) {
+        self.state().restore(copy);
     }
 }

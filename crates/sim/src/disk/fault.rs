@@ -39,6 +39,16 @@ pub enum Effect {
     /// It says that all is well and does nothing: a lying disk. Buffered writes stay readable until the page
     /// cache is gone. Writes, syncs and directory syncs only.
     Lost,
+    /// A read is answered with what lies elsewhere in the file, and nobody says so.
+    Misdirected,
+    /// A read is answered, from some sector on, with what was there before anything was written: zeroes.
+    Stale,
+}
+
+impl Effect {
+    fn is_misreading(self) -> bool {
+        matches!(self, Self::Misdirected | Self::Stale)
+    }
 }
 
 /// A planned fault.
@@ -88,6 +98,7 @@ impl Fault {
             (Effect::Short, _) => "short write",
             (Effect::Stall(_), _) => "stall",
             (Effect::Lost, _) => "lost write",
+            (Effect::Misdirected | Effect::Stale, _) => "misread",
         }
     }
 
@@ -120,6 +131,8 @@ pub(super) struct Fate {
     pub(super) error: bool,
     pub(super) short: bool,
     pub(super) lost: bool,
+    pub(super) misdirected: bool,
+    pub(super) stale: bool,
 }
 
 impl Faults {
@@ -129,6 +142,10 @@ impl Faults {
 
     pub(super) fn heal(&mut self) {
         self.planned.clear();
+    }
+
+    pub(super) fn read_right(&mut self) {
+        self.planned.retain(|fault| !fault.effect.is_misreading());
     }
 
     /// Faults that have not struck out yet.
@@ -148,6 +165,8 @@ impl Faults {
                 Some(Effect::Error) => fate.error = true,
                 Some(Effect::Short) => fate.short = true,
                 Some(Effect::Lost) => fate.lost = true,
+                Some(Effect::Misdirected) => fate.misdirected = true,
+                Some(Effect::Stale) => fate.stale = true,
                 Some(Effect::Stall(span)) => fate.stall += span,
                 None => {}
             }

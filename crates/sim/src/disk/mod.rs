@@ -5,7 +5,7 @@
 //! world            take_window … settle                    when calls are done (see `window`)
 //!                  power_cut, process_kill                 what a crash leaves (`crash`)
 //!                  plan(Fault), heal, set_capacity         errors, short writes, stalls, lies (`fault`)
-//!                  flip, garble, lose, plant, wipe         damage at rest (`damage`)
+//!                  flip, garble, lose, plant, wipe, copy   damage at rest (`damage`)
 //! ```
 //!
 //! By default every call is done when it returns, as on a real disk. A world that lets time pass while the
@@ -36,6 +36,7 @@ use state::State;
 pub use damage::Flip;
 pub use fault::{Effect, Fault, Latency, Op};
 pub use file::VirtualFile;
+pub use state::DiskCopy;
 pub use window::{Submitted, WindowId};
 
 /// A disk in memory. Clones are the same disk.
@@ -121,6 +122,11 @@ impl VirtualDisk {
     /// Drops all planned faults.
     pub fn heal(&self) {
         self.state().faults.heal();
+    }
+
+    /// Drops the planned faults that answer reads with what lies elsewhere or was there before.
+    pub fn read_right(&self) {
+        self.state().faults.read_right();
     }
 
     /// How many planned faults can still strike.

@@ -15,6 +15,14 @@ use crate::clock::Micros;
 use crate::rng::Rng;
 use crate::trace::Hasher;
 
+/// All files of a disk at some time.
+#[derive(Debug, Clone)]
+pub struct DiskCopy {
+    inodes: BTreeMap<InodeNo, Inode>,
+    names: Names,
+    dirs: BTreeSet<String>,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct State {
     pub(super) rng: Rng,
@@ -159,6 +167,20 @@ impl State {
         self.next_inode = old.next_inode;
     }
 
+    /// The files as they are; nothing may be under way.
+    pub(super) fn copy(&self) -> DiskCopy {
+        let mut inodes = self.inodes.clone();
+        inodes.values_mut().for_each(|inode| inode.opens = 0);
+        DiskCopy { inodes, names: self.names.clone(), dirs: self.dirs.clone() }
+    }
+
+    /// As [`State::wipe`], with the files of a copy.
+    pub(super) fn restore(&mut self, copy: &DiskCopy) {
+        self.wipe();
+        let DiskCopy { inodes, names, dirs } = copy.clone();
+        (self.inodes, self.names, self.dirs) = (inodes, names, dirs);
+    }
+
     pub(super) fn list(&mut self, dir: &str) -> io::Result<Vec<String>> {
         if self.begin(Op::List, dir, [0; 2]).error {
             return Err(io_error("listing", dir));
@@ -229,7 +251,25 @@ impl State {
         if fate.error {
             return Err(io_error("reading", path));
         }
-        Ok(self.inode(number).read(buf, at))
+        if fate.misdirected {
+            return Ok(self.misread(number, buf, at));
+        }
+        let read = self.inode(number).read(buf, at);
+        if fate.stale && read > 0 {
+            let from = self.rng.index(read) / SECTOR * SECTOR;
+            buf[from..read].fill(0);
+        }
+        Ok(read)
+    }
+
+    /// Reads from another block of the file; as much as was asked for, if there is.
+    fn misread(&mut self, number: InodeNo, buf: &mut [u8], at: u64) -> usize {
+        let right = self.inode(number).len().saturating_sub(at).min(buf.len() as u64) as usize;
+        let blocks = self.inode(number).len() / BLOCK as u64;
+        let shift = if blocks > 0 { self.rng.below(blocks) * BLOCK as u64 } else { 0 };
+        let read = self.inode(number).read(&mut buf[..right], shift + at % BLOCK as u64);
+        buf[read..right].fill(0);
+        right
     }
 
     pub(super) fn write(

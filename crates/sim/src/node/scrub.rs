@@ -38,6 +38,7 @@ impl Node {
         let bases = self.reader.segments();
         *last = bases.iter().copied().find(|base| last.is_none_or(|last| *base > last));
         let scrubbed = last.map(|base| self.reader.scrub(base, &|_| {}));
+        self.tell_damage(stage);
         let Submitted { window, latency, .. } = self.disk.take_window();
         match scrubbed {
             Some(scrubbed) => {
@@ -61,7 +62,9 @@ impl Node {
         self.disk.settle(window);
         let holes = self.broker.holes();
         damaged.retain(|record| !holes.contains(&record.log_offset));
-        if !damaged.is_empty() && stage.phase == Phase::Faults && self.rng.percent(70) {
+        // In a group of several it is repaired.
+        let may_give_up = !self.broker.has_others() && stage.phase == Phase::Faults;
+        if !damaged.is_empty() && may_give_up && self.rng.percent(70) {
             self.give_up(damaged, stage);
         }
         self.plan_scrub(stage);

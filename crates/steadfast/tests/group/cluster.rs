@@ -17,7 +17,7 @@ use tokio::runtime::{self, Runtime};
 
 use crate::client::Client;
 use crate::load::{Clients, seed};
-use crate::process::{Server, command, set, until};
+use crate::process::{Server, command, command_on_small_disk, set, until};
 
 /// Replicas of a group.
 pub(crate) const COUNT: usize = 3;
@@ -79,7 +79,17 @@ impl Cluster {
 
     /// What starts a replica.
     pub(crate) fn command(&self, i: usize) -> Command {
-        let mut command = command(&self.data(i));
+        self.settled(i, command(&self.data(i)))
+    }
+
+    /// Starts a replica whose directory is a file system of its own, of so many MiB.
+    pub(crate) fn start_on_small_disk(&mut self, i: usize, mib: u32) {
+        let small = command_on_small_disk(&self.data(i), &format!("size={mib}m"));
+        let server = Server::spawn(self.settled(i, small));
+        self.servers[i] = Some(server);
+    }
+
+    fn settled(&self, i: usize, mut command: Command) -> Command {
         let peers = (0..COUNT).map(|i| format!("n{i}-127.0.0.1:{}", self.ports[i]));
         let own = [
             "role=broker".to_owned(),

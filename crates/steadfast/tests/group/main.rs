@@ -12,6 +12,8 @@ mod load;
 mod process;
 
 mod cluster;
+mod damage;
+mod layout;
 mod quorum;
 mod refill;
 mod refusals;

@@ -48,6 +48,13 @@ fn three_servers_elect_a_leader_and_the_others_name_it() {
         assert_eq!(cluster.figure(i, &labelled(&role(is_not))), ["0"]);
         until("all are connected", || cluster.figure(i, "steadfast_replica_connected{") == ["1", "1"]);
     }
+    let dashboard = concat!(env!("CARGO_MANIFEST_DIR"), "/../../packaging/grafana-dashboard.json");
+    let dashboard = std::fs::read_to_string(dashboard).expect("the dashboard");
+    let (_, page) = cluster.server(leader).page("/metrics");
+    let words = dashboard.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    for name in words.filter(|word| word.starts_with("steadfast_replica_")) {
+        assert!(page.contains(&format!("\n{name}{{")), "the dashboard shows {name}, which is not served");
+    }
     let mut namesrv = Client::connect(cluster.namesrv.namesrv());
     until("all are registered", || listed(&mut namesrv, "t") == expected(&cluster, leader));
 }
@@ -80,6 +87,21 @@ fn a_leader_that_is_stopped_hands_over() {
     cluster.until_equal();
 }
 
+/// RocketMQ's preferredLeaderId.
+#[test]
+fn the_preferred_replica_leads_and_leads_again_when_it_is_back() {
+    let mut cluster = Cluster::running(&["preferredLeaderId=n1"]);
+    until("n1 leads", || cluster.leader() == 1);
+    cluster.take(1).kill();
+    let other = cluster.leader();
+    assert_eq!(cluster.client(other).send("t", b"while it was away").code(), response::SUCCESS);
+    cluster.start(&[1]);
+    until("n1 leads again", || cluster.leader() == 1);
+    let mut client = cluster.client(1);
+    assert_eq!(client.send("t", b"when it is back").code(), response::SUCCESS);
+    assert_eq!(client.max_offset("t"), 2);
+}
+
 /// The first election of a group takes all its replicas; who waits says for whom.
 #[test]
 fn a_replica_that_waits_says_for_whom() {
@@ -98,7 +120,7 @@ fn a_replica_that_waits_says_for_whom() {
         }
         text.contains("n1 at 127.0.0.1:")
     });
-    assert!(text.contains("n0 of broker-a knows no leader: 1 of 3 replicas are connected"), "{text}");
+    assert!(text.contains("n0 of broker-a knows no leader: 1 of 3 replicas are there"), "{text}");
     assert!(text.contains("2 of 3, the first one of a new group all of them"), "{text}");
     assert!(text.contains("n1 at 127.0.0.1:") && text.contains("n2 at 127.0.0.1:"), "{text}");
     cluster.start(&[1, 2]);

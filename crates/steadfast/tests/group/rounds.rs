@@ -1,7 +1,6 @@
 //! Rounds of SIGKILL of the leader under load, and a stop of the last one: `STEADFAST_GROUP_ROUNDS` (5) of them, planned by
 //! `STEADFAST_GROUP_SEED`.
 
-use std::io::Write;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 use steadfast_sim::rng::Rng;
 
 use crate::cluster::Cluster;
-use crate::load::{Clients, seed};
+use crate::load::{Clients, SMALL, rounds, say, seed};
 use crate::process::until;
 
 const ROUNDS: &str = "STEADFAST_GROUP_ROUNDS";
@@ -18,14 +17,10 @@ const SEED: &str = "STEADFAST_GROUP_SEED";
 const LIFE: std::ops::Range<u64> = 20..301;
 /// Messages that are acknowledged before that, and after a leader is gone before its replica is started again.
 const SERVED: u64 = 50;
-/// Small enough that segments are switched and checkpoints written within rounds, and that a replica which was away needs
-/// what the leader has on disk only.
-const SMALL: [&str; 2] = ["mappedFileSizeCommitLog=16MiB", "checkpointBytes=4MiB"];
 
 #[test]
 fn nothing_acknowledged_is_lost_with_a_leader() {
-    let rounds =
-        std::env::var(ROUNDS).map_or(5, |text| text.parse().expect("STEADFAST_GROUP_ROUNDS is a number"));
+    let rounds = rounds(ROUNDS, 5);
     let seed = seed(SEED);
     let begun = Instant::now();
     say(&format!("group: {rounds} rounds, {SEED}={seed}"));
@@ -77,9 +72,4 @@ fn nothing_acknowledged_is_lost_with_a_leader() {
         longest.as_millis(),
         begun.elapsed().as_secs_f64(),
     ));
-}
-
-/// Goes past the capture of tests' output: a run that proves something should say so.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,7 +1,6 @@
 //! Rounds of SIGKILL under load: `STEADFAST_KILL_ROUNDS` (30) of them, planned by `STEADFAST_KILL_SEED`. The seed decides
 //! when is killed and what is sent; what the two processes then do at the same time, it does not.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,15 +9,13 @@ use std::time::{Duration, Instant};
 
 use steadfast_sim::rng::Rng;
 
-use crate::load::{Clients, seed};
+use crate::load::{Clients, SMALL, rounds, say, seed};
 use crate::process::{Server, command, set};
 
 const ROUNDS: &str = "STEADFAST_KILL_ROUNDS";
 const SEED: &str = "STEADFAST_KILL_SEED";
 /// Milliseconds from the moment a server serves to its end.
 const LIFE: std::ops::Range<u64> = 20..401;
-/// Small enough that segments are switched and checkpoints written within rounds.
-const SMALL: [&str; 2] = ["mappedFileSizeCommitLog=16MiB", "checkpointBytes=4MiB"];
 
 /// What happened besides.
 #[derive(Default)]
@@ -31,8 +28,7 @@ struct Figures {
 
 #[test]
 fn nothing_acknowledged_is_lost() {
-    let rounds =
-        std::env::var(ROUNDS).map_or(30, |text| text.parse().expect("STEADFAST_KILL_ROUNDS is a number"));
+    let rounds = rounds(ROUNDS, 30);
     let seed = seed(SEED);
     let begun = Instant::now();
     say(&format!("kill: {rounds} rounds, {SEED}={seed}"));
@@ -76,11 +72,6 @@ fn nothing_acknowledged_is_lost() {
         begun.elapsed().as_secs_f64(),
         log_bytes(dir.path()) >> 20,
     ));
-}
-
-/// Goes past the capture of tests' output: a run that proves something should say so.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Both kinds of flushing must survive SIGKILL: what the operating system has, it keeps.

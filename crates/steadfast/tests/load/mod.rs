@@ -7,6 +7,7 @@ mod message;
 mod producer;
 mod read_back;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -27,6 +28,9 @@ pub(crate) use self::producer::Outcome;
 
 /// The broker's name, as the tests leave it.
 const BROKER: &str = "broker-a";
+/// Settings under which segments are switched and checkpoints written within rounds, and a replica that was away needs what
+/// its leader has on disk only.
+pub(crate) const SMALL: [&str; 2] = ["mappedFileSizeCommitLog=16MiB", "checkpointBytes=4MiB"];
 /// Topics that producers and consumers use all the time.
 const TOPICS: [&str; 2] = ["orders", "payments"];
 /// Queues of each of them.
@@ -189,11 +193,23 @@ async fn join(clients: &mut JoinSet<()>) {
     }
 }
 
+/// How many rounds the environment asks for.
+pub(crate) fn rounds(variable: &str, usual: u64) -> u64 {
+    number(variable).unwrap_or(usual)
+}
+
 /// A seed from the environment, or of its own choice.
 pub(crate) fn seed(variable: &str) -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
-    match std::env::var(variable) {
-        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")),
-        Err(_) => RandomState::new().build_hasher().finish() % 1_000_000,
-    }
+    number(variable).unwrap_or_else(|| RandomState::new().build_hasher().finish() % 1_000_000)
+}
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is not a number")))
+}
+
+/// Goes past the capture of tests' output: a run that proves something should say so.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

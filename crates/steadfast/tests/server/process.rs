@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How full the disk is on which tests run is not theirs to say.
-const HOWEVER_FULL: [&str; 3] =
+pub(crate) const HOWEVER_FULL: [&str; 3] =
     ["diskMaxUsedSpaceRatio=100", "diskSpaceCleanForciblyRatio=100", "diskSpaceWarningLevelRatio=100"];
 
 /// A command for the binary, with free ports on loopback and nothing inherited.
@@ -232,6 +232,16 @@ impl Server {
         signal(self.pid(), Signal::TERM);
         let status = self.child.wait().expect("a status");
         (status, begun.elapsed())
+    }
+
+    /// SIGSTOP: it stands still, and its connections stay.
+    pub(crate) fn pause(&self) {
+        signal(self.pid(), Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub(crate) fn go_on(&self) {
+        signal(self.pid(), Signal::CONT);
     }
 
     /// SIGKILL.

@@ -29,7 +29,7 @@ pub enum Kind {
     Batch = 1,
     /// The empty entry with which a leader opens its term.
     Leader = 2,
-    /// A membership change in the Raft engine's encoding.
+    /// What becomes of the group's replicas themselves, in the encoding of `consensus/src/members.rs`.
     Membership = 3,
 }
 

@@ -17,6 +17,7 @@ mod filler;
 mod frame;
 mod kept;
 mod layout;
+mod mend;
 mod scan;
 mod segment;
 mod spare;
@@ -28,6 +29,7 @@ pub use filler::{Filler, Room};
 pub use frame::{Entry, FRAME_HEADER_LEN, FrameError, Kind, frame_len};
 pub use kept::Gone;
 pub use layout::{Layout, Mark, Place};
+pub use mend::{Damaged, Mend, MendError, Mended, Next};
 pub use scan::{
     Cut, Damage, Head, Remains, Scan, ScanError, Scanned, Tail, Truncated, scan, scan_of_several,
 };

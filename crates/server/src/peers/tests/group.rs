@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use steadfast_consensus::{Append, Body, Message, ReplicaId};
+use steadfast_consensus::{Append, Body, Card, Message, ReplicaId};
 use steadfast_store::log::{Entry, Kind, PAYLOAD_MAX};
 use steadfast_types::{LogIndex, LogOffset, Position, Term};
 use tokio::net::TcpListener;
@@ -67,7 +67,7 @@ impl Replica {
         let start = |(id, listener)| (id, Replica::start(place(id, &addrs, secret), listener));
         let group: BTreeMap<_, _> = listeners.into_iter().map(start).collect();
         for replica in group.values() {
-            replica.until(|links| links.iter().all(|link| link.connected && link.heard)).await;
+            replica.until(|links| links.iter().all(|link| link.connected && link.heard.is_some())).await;
         }
         group
     }
@@ -103,7 +103,7 @@ impl Replica {
 
 pub(in crate::peers) fn heartbeat(from: ReplicaId, to: ReplicaId, number: u64) -> Message {
     let body = Body::Heartbeat { commit: LogIndex::new(number), read: Some(number) };
-    Message { from, to, term: Term::new(1), body }
+    Message { from, to, term: Term::new(1), card: Card::default(), body }
 }
 
 pub(in crate::peers) fn append(from: ReplicaId, to: ReplicaId, number: u64, payloads: &[Bytes]) -> Message {
@@ -116,7 +116,7 @@ pub(in crate::peers) fn append(from: ReplicaId, to: ReplicaId, number: u64, payl
     };
     let entries = payloads.iter().enumerate().map(entry).collect();
     let append = Append { previous, commit: LogIndex::new(number), at: LogOffset::new(4096), entries };
-    Message { from, to, term: Term::new(1), body: Body::Append(append) }
+    Message { from, to, term: Term::new(1), card: Card::default(), body: Body::Append(append) }
 }
 
 /// Bytes that differ from place to place.
@@ -184,7 +184,7 @@ fn the_newest_connection_counts_whichever_is_noticed_first() {
     assert_eq!(second.try_recv(), Err(TryRecvError::Empty));
     let third = peer.came(3);
     assert_eq!(second.try_recv(), Err(TryRecvError::Closed));
-    assert!(peer.link(2).heard);
+    assert!(peer.link(2).heard.is_some());
     drop(third);
-    assert!(!peer.link(2).heard);
+    assert!(peer.link(2).heard.is_none());
 }

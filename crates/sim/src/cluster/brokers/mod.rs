@@ -11,26 +11,31 @@
 //! Audit     one reads everything there is from it    none                      it is done: the ledger is checked
 //! ```
 
+mod damage;
 mod faults;
 mod machine;
+mod plan;
 mod states;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use bytes::BytesMut;
 use steadfast_broker::io::Input;
 use steadfast_consensus::{Message, ReplicaId, Role, decode, encode};
+use steadfast_store::log::Layout;
 
+use self::damage::Struck;
 use self::machine::Machine;
+use self::plan::Plan;
 use self::states::States;
 use super::network::Network;
-use super::plan::{ClusterAim, Plan as GroupPlan};
+use super::plan::ClusterAim;
 use super::replica::GROUP;
 use crate::client::Crowd;
 use crate::clock::Micros;
 use crate::disk::WindowId;
 use crate::event::{Event, GroupEvent, Life, NodeEvent};
-use crate::plan::Plan;
 use crate::rng::Rng;
 use crate::stage::{Phase, Stage};
 use crate::trace::Keep;
@@ -47,7 +52,6 @@ pub(crate) struct World {
     pub(crate) stage: Stage,
     pub(crate) figures: Figures,
     plan: Plan,
-    group: GroupPlan,
     machines: Vec<Machine>,
     network: Network,
     clients: Crowd,
@@ -58,28 +62,36 @@ pub(crate) struct World {
     waiting_since: Micros,
     /// Who shall lead in the end.
     last_leader: ReplicaId,
+    /// Whose log is not damaged.
+    keeper: ReplicaId,
+    /// Segments that were damaged and that nobody has seen repaired.
+    struck: BTreeSet<Struck>,
+    layout: Layout,
     done: bool,
 }
 
 impl World {
     pub(crate) fn new(seed: u64, aim: ClusterAim, keep: Keep) -> Self {
-        let plan = Plan::for_group(seed, aim == ClusterAim::Reads);
-        let group = GroupPlan::new(seed, aim);
-        let mut stage = Stage::new(seed, plan.network.clone(), keep);
-        stage.watch = Watch::new(&plan.workload).of_a_group();
+        let plan = Plan::new(seed, aim);
+        let Plan { group, broker, .. } = &plan;
+        let mut stage = Stage::new(seed, broker.network.clone(), keep);
+        stage.watch = Watch::new(&broker.workload).of_a_group();
         stage.set_servers(group.replicas);
         stage.impatient = aim == ClusterAim::Reads;
-        let clients = Crowd::new(seed, &plan, &mut stage);
+        let clients = Crowd::new(seed, broker, &mut stage);
         let mut rng = Rng::stream(seed, "brokers");
-        let machines: Vec<Machine> = (1..=group.replicas).map(|id| Machine::new(id, seed, &group)).collect();
+        let machines: Vec<Machine> = (1..=group.replicas).map(|id| Machine::new(id, seed, &plan)).collect();
         for id in 1..=group.replicas {
             stage.scheduler.after(Micros::ZERO, Event::Group(GroupEvent::Start(id)));
         }
         stage.scheduler.after(Micros::millis(500), Event::Group(GroupEvent::Strike));
         stage.scheduler.after(WATCH_EVERY, Event::Watch);
         Self {
-            network: Network::new(Rng::stream(seed, "group network"), &group),
+            network: Network::new(Rng::stream(seed, "group network"), group),
             last_leader: rng.within(1..group.replicas + 1),
+            keeper: rng.within(1..group.replicas + 1),
+            struck: BTreeSet::new(),
+            layout: Layout { segment_size: plan.broker.options.segment_size },
             figures: Figures::default(),
             states: States::default(),
             lives: 0,
@@ -87,7 +99,6 @@ impl World {
             done: false,
             stage,
             plan,
-            group,
             machines,
             clients,
             rng,
@@ -95,8 +106,8 @@ impl World {
     }
 
     /// What the seed decided.
-    pub(crate) fn plan(&self) -> impl fmt::Display {
-        format!("{}\n{}", self.group, self.plan)
+    pub(crate) fn plan(&self) -> &impl fmt::Display {
+        &self.plan
     }
 
     /// Runs to the end.
@@ -111,7 +122,7 @@ impl World {
         }
         let disks = self.machines.iter().map(|machine| machine.disk.history());
         disks.for_each(|history| self.stage.trace.digest(history));
-        if let Some(books) = self.clients.judge(&self.plan, &mut self.stage) {
+        if let Some(books) = self.clients.judge(&self.plan.broker, &mut self.stage) {
             self.figures.books = books;
         }
     }
@@ -164,6 +175,8 @@ impl World {
                 self.crash(id, Some(true));
             }
             Event::Group(GroupEvent::Strike) => self.strike(),
+            Event::Group(GroupEvent::Stop(id)) => self.stop(id),
+            Event::Group(GroupEvent::FreeDisk(id)) => self.machine(id).disk.set_capacity(u64::MAX),
             Event::Group(GroupEvent::Join) => self.network.join(),
             Event::Watch => self.watch(),
             // These are a single server's, or were the clients'.
@@ -175,9 +188,8 @@ impl World {
         let seed = self.rng.next_u64();
         self.lives += 1;
         let life = self.lives;
-        let (plan, group) = (&self.plan, &self.group);
         let machine = &mut self.machines[id as usize - 1];
-        match machine.start(life, plan, group, seed) {
+        match machine.start(life, &self.plan, seed) {
             None => {}
             Some(Ok(latency)) => {
                 let (window, latency) = latency;
@@ -223,7 +235,9 @@ impl World {
 
     /// Passes on what a process has to say.
     fn look_after(&mut self, id: ReplicaId) {
-        let Some(node) = &mut self.machines[id as usize - 1].node else { return };
+        let machine = &mut self.machines[id as usize - 1];
+        machine.look_at_losses();
+        let Some(node) = &mut machine.node else { return };
         let (messages, roles) = (std::mem::take(&mut node.outbox), std::mem::take(&mut node.roles));
         let poisoned = node.poisoned;
         for message in &messages {
@@ -271,11 +285,11 @@ impl World {
             self.done = true;
         }
         match self.stage.phase {
-            Phase::Faults if now >= self.group.healed_at => self.heal(),
+            Phase::Faults if now >= self.plan.group.healed_at => self.heal(),
             Phase::Faults => {}
             Phase::Draining => {
                 if self.is_ready() {
-                    self.clients.begin_audit(&self.plan, &mut self.stage);
+                    self.clients.begin_audit(&self.plan.broker, &mut self.stage);
                 }
             }
             // It takes as long as there is something to read.
@@ -285,7 +299,9 @@ impl World {
         if self.stage.phase != Phase::Faults && self.waiting_since + PATIENCE < now && !self.done {
             let states: Vec<String> = self.machines.iter().map(ToString::to_string).collect();
             let left = self.clients.unfinished().join("; ");
-            let text = format!("{PATIENCE} without faults were not enough: {left}; {}", states.join("; "));
+            let damaged = if self.struck.is_empty() { String::new() } else { format!("; {:?}", self.struck) };
+            let text =
+                format!("{PATIENCE} without faults were not enough: {left}; {}{damaged}", states.join("; "));
             self.stage.watch.find(Gist::Stuck, text);
             self.done = true;
         }
@@ -298,12 +314,17 @@ impl World {
         self.stage.phase = Phase::Draining;
         self.waiting_since = self.stage.now();
         self.network.heal();
-        if self.group.last_power_cut {
-            (1..=self.group.replicas).for_each(|id| self.crash(id, Some(true)));
+        if self.plan.group.last_power_cut {
+            self.crash_all();
         }
         for machine in &mut self.machines {
             machine.paused = Micros::ZERO;
             machine.disk.heal();
+            machine.disk.set_capacity(u64::MAX);
+        }
+        // What a process took for damaged it tries again after a start.
+        if self.figures.faults.contains_key("misread") {
+            (1..=self.plan.group.replicas).for_each(|id| self.crash(id, Some(false)));
         }
     }
 
@@ -315,7 +336,7 @@ impl World {
 
     /// Whether everything can be read, from the replica that was chosen; sees to it that it leads.
     fn is_ready(&mut self) -> bool {
-        if !self.clients.unfinished().is_empty() || !self.are_equal() {
+        if !self.clients.unfinished().is_empty() || !self.are_equal() || !self.is_repaired() {
             return false;
         }
         let leaders: Vec<ReplicaId> =

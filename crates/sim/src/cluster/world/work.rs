@@ -66,6 +66,10 @@ impl World {
                 self.checks.books.refused += refused as u64;
             }
         }
+        for news in &output.news {
+            self.count("disk recognised");
+            self.note("world", format_args!("replica {id}: {news:?}"));
+        }
         for message in &output.messages {
             self.send(message);
         }

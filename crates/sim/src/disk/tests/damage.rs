@@ -73,3 +73,19 @@ fn a_new_disk_is_empty() {
     assert_eq!(disk.space().unwrap().free, 100);
     assert!(disk.open("f", Mode::Read).is_err());
 }
+
+#[test]
+fn an_old_copy_comes_back() {
+    let disk = disk();
+    durable_file(&disk, "f", b"old");
+    let copy = disk.copy();
+    let file = disk.open("f", Mode::Buffered).unwrap();
+    write_all(&file, b"new", 0).unwrap();
+    durable_file(&disk, "g", b"x");
+    disk.restore(&copy);
+    assert_eq!(disk.paths(), ["f"]);
+    assert!(file.read_at(&mut [0], 0).is_err(), "handles from before are void");
+    let mut found = [0; 3];
+    disk.open("f", Mode::Read).unwrap().read_at(&mut found, 0).unwrap();
+    assert_eq!(&found, b"old");
+}
